@@ -1,0 +1,65 @@
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import fastify, { type FastifyInstance } from 'fastify'
+import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
+import { guardPlugin } from './auth/guard.ts'
+import { authRoutes } from './auth/routes.ts'
+import { batchRoutes } from './batch/routes.ts'
+import { chargeRoutes } from './charges/routes.ts'
+import type { Config } from './config.ts'
+import { contextPlugin } from './http/context.ts'
+import { document, tidy } from './http/document.ts'
+import { errorHandlerPlugin } from './http/error-handler.ts'
+import { errorPagePlugin } from './http/error-page.ts'
+import { jsonBodyPlugin } from './http/json-body.ts'
+import { opsPlugin } from './http/ops.ts'
+import { serverOptions } from './http/options.ts'
+import { serializerCompiler, validatorCompiler } from './http/zod.ts'
+import { operationRoutes } from './ledger/routes.ts'
+import type { Logger } from './platform/logger.ts'
+import { pricingRoutes } from './pricing/routes.ts'
+import { reservationRoutes } from './reservations/routes.ts'
+import { walletRoutes } from './wallets/routes.ts'
+import type { Rooms } from './wire.ts'
+
+/** Builds the HTTP application, apart from listening: plugins in order, then routes. */
+export async function buildApp(config: Config, rooms: Rooms, logger: Logger): Promise<FastifyInstance> {
+  const app = fastify(serverOptions({ logger, trustProxy: config.TRUSTED_PROXIES.length > 0 ? config.TRUSTED_PROXIES : false }))
+  app.setValidatorCompiler(validatorCompiler)
+  app.setSerializerCompiler(serializerCompiler)
+
+  await app.register(contextPlugin, { allowedHosts: config.ALLOWED_HOSTS.length > 0 ? config.ALLOWED_HOSTS : null })
+  await app.register(errorHandlerPlugin)
+  await app.register(jsonBodyPlugin)
+  await app.register(guardPlugin, {
+    store: rooms.keys,
+    jwt: {
+      issuer: config.JWT_ISSUER,
+      audience: config.JWT_AUDIENCE,
+      secret: config.JWT_SECRET ?? null,
+      jwksUrl: config.JWKS_URL ?? null,
+    },
+    publicPrefixes: ['/docs'],
+  })
+  await app.register(swagger, {
+    openapi: document,
+    transform: jsonSchemaTransform,
+    transformObject: (input) => tidy(jsonSchemaTransformObject(input)) as never,
+  })
+  if (config.DOCS) await app.register(swaggerUi, { routePrefix: '/docs' })
+
+  await app.register(errorPagePlugin)
+  await app.register(opsPlugin, { checks: { database: rooms.ping } })
+  await app.register(async (v1) => {
+    const { lane, operations } = rooms
+    operationRoutes(v1, [...operations.batchable, ...operations.others], lane)
+    batchRoutes(v1, operations.batchable, lane)
+    walletRoutes(v1, { lane, reads: rooms.walletReads, grantReads: rooms.grantReads })
+    reservationRoutes(v1, { reads: rooms.reservationReads, walletReads: rooms.walletReads, check: rooms.check })
+    chargeRoutes(v1, { lane, reads: rooms.chargeReads, prices: () => rooms.prices.current() })
+    pricingRoutes(v1, { store: rooms.priceStore, keeper: rooms.prices })
+    authRoutes(v1, { store: rooms.keys })
+  })
+  await app.ready()
+  return app
+}

@@ -1,0 +1,143 @@
+/**
+ * Everything Farebox can refuse, one stable code per failed precondition. The kind says what sort of failure it is; only
+ * `http/problem.ts` knows which HTTP status a kind has. `docs/errors.md` describes every code and is tested against this list.
+ */
+
+export type ErrorKind =
+  | 'invalid'
+  | 'unauthenticated'
+  | 'exhausted'
+  | 'forbidden'
+  | 'not_found'
+  | 'method_not_allowed'
+  | 'timeout'
+  | 'conflict'
+  | 'too_large'
+  | 'unsupported'
+  | 'unprocessable'
+  | 'throttled'
+  | 'internal'
+  | 'unavailable'
+
+interface CodeEntry {
+  readonly kind: ErrorKind
+  readonly title: string
+  /** True when the very same request may succeed later without anyone changing anything else. */
+  readonly retryable: boolean
+}
+
+function code(kind: ErrorKind, title: string, retryable = false): CodeEntry {
+  return { kind, title, retryable }
+}
+
+export const ERROR_CODES = {
+  // The request itself.
+  invalid_request: code('invalid', 'The request does not have the documented form'),
+  invalid_json: code('invalid', 'The body is not one valid JSON text'),
+  duplicate_json_key: code('invalid', 'An object in the body names one key twice'),
+  idempotency_key_missing: code('invalid', 'This operation needs an Idempotency-Key header'),
+  idempotency_key_invalid: code('invalid', 'The Idempotency-Key is not 1 to 255 printable ASCII characters'),
+  cursor_invalid: code('invalid', 'The cursor does not belong to this listing'),
+  method_not_allowed: code('method_not_allowed', 'This path does not take that method'),
+  payload_too_large: code('too_large', 'The body is larger than this operation takes'),
+  headers_too_large: code('too_large', 'The head of the request is larger than 16 KiB'),
+  unsupported_media_type: code('unsupported', 'The body must be application/json, uncompressed'),
+  request_timeout: code('timeout', 'The request did not arrive in time', true),
+  // Who asks.
+  unauthenticated: code('unauthenticated', 'A valid API key or token is required'),
+  forbidden: code('forbidden', 'This key or token may not do that'),
+  tokens_not_issued: code('conflict', 'This installation has no secret to sign tokens with'),
+  // What is asked for.
+  route_not_found: code('not_found', 'There is no such route'),
+  wallet_not_found: code('not_found', 'There is no such wallet'),
+  payee_not_found: code('not_found', 'There is no such payee wallet'),
+  grant_not_found: code('not_found', 'There is no such grant'),
+  reservation_not_found: code('not_found', 'There is no such reservation'),
+  charge_not_found: code('not_found', 'There is no such charge'),
+  client_not_found: code('not_found', 'There is no such client'),
+  api_key_not_found: code('not_found', 'There is no such API key'),
+  client_exists: code('conflict', 'A client with this name exists already'),
+  // Idempotency.
+  idempotency_key_reused: code('unprocessable', 'This Idempotency-Key was used with another request'),
+  idempotency_answer_expired: code('conflict', 'This Idempotency-Key did its work; the answer is no longer kept'),
+  // Money.
+  insufficient_credits: code('exhausted', 'The wallet does not have enough available credits'),
+  wallet_exists: code('conflict', 'This owner has a wallet already'),
+  wallet_frozen: code('conflict', 'The wallet is frozen'),
+  wallet_closed: code('conflict', 'The wallet is closed'),
+  wallet_not_empty: code('conflict', 'Only an empty wallet without holds and debt can be closed'),
+  payee_closed: code('conflict', 'The payee wallet is closed'),
+  balance_limit_exceeded: code('unprocessable', 'The wallet would hold more than the largest balance'),
+  overdraft_limit_below_debt: code('unprocessable', 'The overdraft limit cannot be set below the present debt'),
+  too_many_grants: code('unprocessable', 'The wallet has the largest number of live grants already'),
+  grant_voided: code('conflict', 'The grant is void already'),
+  grant_spent: code('conflict', 'Nothing of the grant is left'),
+  grant_times_invalid: code('unprocessable', 'The grant would expire before it takes effect'),
+  reservation_released: code('conflict', 'The reservation was released'),
+  reservation_committed: code('conflict', 'The reservation was committed'),
+  reservation_expired: code('conflict', 'The reservation is past its deadline'),
+  reservation_deadline_too_far: code('unprocessable', 'The deadline is too far from the creation of the reservation'),
+  commit_exceeds_hold_factor: code('unprocessable', 'The cost is many times what was reserved'),
+  charge_exceeds_maximum: code('unprocessable', 'The cost exceeds the largest charge allowed'),
+  payee_is_payer: code('unprocessable', 'A wallet cannot be its own payee'),
+  payee_share_exceeds_whole: code('unprocessable', 'The payees share more than the whole charge'),
+  refund_exceeds_charge: code('unprocessable', 'The refunds would exceed what the charge collected'),
+  charge_refunded: code('conflict', 'Nothing of the charge is left to refund'),
+  charge_free: code('conflict', 'The charge collected nothing'),
+  // Prices.
+  unknown_model: code('unprocessable', 'This model has no price'),
+  model_disabled: code('unprocessable', 'This model is disabled'),
+  unknown_operation: code('unprocessable', 'This operation has no price'),
+  rate_missing: code('unprocessable', 'No exchange rate is in force'),
+  usage_mismatch: code('unprocessable', 'The usage does not fit what was reserved'),
+  effective_from_past: code('unprocessable', 'A version cannot take effect in the past'),
+  version_exists: code('conflict', 'A version with this time of effect exists already'),
+  // Us.
+  overloaded: code('unavailable', 'The service has more work than it can take', true),
+  storage_unavailable: code('unavailable', 'The database cannot be reached', true),
+  key_set_unavailable: code('unavailable', 'The keys that tokens are checked with cannot be fetched', true),
+  shutting_down: code('unavailable', 'The service is stopping', true),
+  internal: code('internal', 'Something went wrong on our side'),
+} as const satisfies Record<string, CodeEntry>
+
+export type ErrorCode = keyof typeof ERROR_CODES
+
+/** One wrong field: a JSON pointer (RFC 6901) into the request and what is wrong there. */
+export interface FieldError {
+  readonly pointer: string
+  readonly message: string
+}
+
+/** A refusal is a value, decided like any other outcome; `extra` holds its documented figures in wire form. */
+export interface Refusal {
+  readonly code: ErrorCode
+  readonly detail: string
+  readonly extra?: Readonly<Record<string, unknown>>
+  readonly errors?: readonly FieldError[]
+}
+
+export function refusal(code: ErrorCode, detail: string, extra?: Readonly<Record<string, unknown>>): Refusal {
+  return extra ? { code, detail, extra } : { code, detail }
+}
+
+/** Thrown at the edges (parsing, authentication, reads), where there is no decision to return a refusal from. */
+export class FareboxError extends Error {
+  override readonly name = 'FareboxError'
+  readonly refusal: Refusal
+
+  /** @param cause kept for the log; it is never shown to the caller */
+  constructor(refusal: Refusal, cause?: unknown) {
+    super(`${refusal.code}: ${refusal.detail}`, cause === undefined ? undefined : { cause })
+    this.refusal = refusal
+  }
+}
+
+/** A FareboxError with this code, ready to throw. */
+export function fail(code: ErrorCode, detail: string, extra?: Readonly<Record<string, unknown>>, cause?: unknown): FareboxError {
+  return new FareboxError(refusal(code, detail, extra), cause)
+}
+
+/** Checks what only our own mistake could break. */
+export function assert(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new Error(`assertion failed: ${message}`)
+}

@@ -1,0 +1,229 @@
+import { type FareboxError, fail } from '../kernel/errors.ts'
+import { classify } from '../platform/sqlstate.ts'
+import type { Answer, Command } from './command.ts'
+import type { Places } from './places.ts'
+import type { BatchStore } from './store.ts'
+
+/**
+ * The lane: the one path of every command that moves money. Commands queue up, and a batch is whatever has arrived while the
+ * batch before it was under way. The lane knows commands in general and none in particular.
+ */
+
+/** Waiting commands; beyond that a caller is told to come back rather than made to wait. About half a second of work. */
+const QUEUE_MAX = 8_192
+/** Commands in one database transaction: large enough to share its cost, small enough that locks are held for milliseconds. */
+const BATCH_MAX = 512
+/** Nobody waits longer than this for an answer, whatever the database does. A command that has not started by then never will. */
+const ANSWER_MS_MAX = 5_000
+/** How often to look for commands that have waited so long. */
+const OVERDUE_CHECK_MS = 500
+const RETRY_DELAY_MS_MIN = 5
+const RETRY_DELAY_MS_MAX = 250
+/** Seconds that an overloaded or storage-less service asks its callers to wait. */
+const RETRY_AFTER_SECONDS = 1
+
+interface Waiting {
+  readonly command: Command
+  readonly since: number
+  resolve(answer: Answer): void
+  reject(error: unknown): void
+}
+
+export interface LaneLog {
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+/** One of the batches that may be under way at once, with the commands that wait for it. */
+interface Track {
+  readonly store: BatchStore
+  readonly queue: Waiting[]
+  busy: boolean
+}
+
+export class Lane {
+  readonly #tracks: readonly Track[]
+  readonly #places: Pick<Places, 'onlyWalletOf' | 'subjectOf'>
+  readonly #log: LaneLog
+  readonly #overdueCheck: NodeJS.Timeout
+  #scheduled = false
+  #stopping = false
+  #drained: (() => void) | null = null
+
+  /** @param stores one for each batch that may be under way at once; about two keep the database and the process busy */
+  constructor(stores: readonly BatchStore[], places: Pick<Places, 'onlyWalletOf' | 'subjectOf'>, log: LaneLog) {
+    this.#tracks = stores.map((store) => ({ store, queue: [], busy: false }))
+    this.#places = places
+    this.#log = log
+    this.#overdueCheck = setInterval(() => {
+      for (const track of this.#tracks) refuseOverdue(track)
+    }, OVERDUE_CHECK_MS)
+    this.#overdueCheck.unref()
+  }
+
+  /**
+   * Runs one command and answers after its COMMIT.
+   * @throws FareboxError `overloaded` when the queue is full, `shutting_down`, `storage_unavailable` when the database could not
+   * be reached in time (the outcome is then unknown: the same key tells), `internal` when this command's own write fails
+   */
+  submit(command: Command): Promise<Answer> {
+    const [answer] = this.submitAll([command])
+    return answer as Promise<Answer>
+  }
+
+  /**
+   * Queues commands together, or none of them. Those that share a wallet are carried out in this order, whatever number of batches
+   * they take.
+   * @throws FareboxError `overloaded`, `shutting_down`
+   */
+  submitAll(commands: readonly Command[]): Promise<Answer>[] {
+    if (this.#stopping) throw fail('shutting_down', 'The service is stopping; another process will answer.', retryAfter)
+    if (this.depth + commands.length > QUEUE_MAX) throw fail('overloaded', 'The queue of commands is full.', retryAfter)
+    const since = performance.now()
+    const tracks = this.#tracksOf(commands)
+    const answers = commands.map(
+      (command, index) =>
+        new Promise<Answer>((resolve, reject) => (tracks[index] as Track).queue.push({ command, since, resolve, reject })),
+    )
+    this.#schedule()
+    return answers
+  }
+
+  /** Commands that wait for a batch. */
+  get depth(): number {
+    return this.#tracks.reduce((depth, { queue }) => depth + queue.length, 0)
+  }
+
+  /** Takes no more commands, finishes those it has, and gives up its connections. */
+  async stop(): Promise<void> {
+    this.#stopping = true
+    if (!this.#resting()) {
+      await new Promise<void>((resolve) => {
+        this.#drained = resolve
+      })
+    }
+    clearInterval(this.#overdueCheck)
+    for (const { store } of this.#tracks) store.close()
+  }
+
+  #resting(): boolean {
+    return this.#tracks.every(({ queue, busy }) => queue.length === 0 && !busy)
+  }
+
+  /**
+   * Commands on one wallet go the same way, so that no two batches wait for each other's locks. Commands that came together part
+   * only where it is certain that no two of them share a wallet on different ways; otherwise they stay in one queue, in order.
+   */
+  #tracksOf(commands: readonly Command[]): Track[] {
+    const [first, ...others] = commands
+    if (first === undefined) return []
+    if (others.length > 0) {
+      const wallets = commands.map((command) => this.#places.onlyWalletOf(command))
+      if (wallets.every((wallet) => wallet !== undefined)) return wallets.map((wallet) => this.#trackOf(wallet))
+    }
+    const track = this.#trackOf(this.#places.subjectOf(first))
+    return commands.map(() => track)
+  }
+
+  #trackOf(subject: string): Track {
+    return this.#tracks[hashOf(subject) % this.#tracks.length] as Track
+  }
+
+  /** Starts batches at the end of this turn of the event loop, so that requests which arrived together go together. */
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
+      for (const track of this.#tracks) this.#startBatch(track)
+    })
+  }
+
+  #startBatch(track: Track): void {
+    if (track.busy) return
+    refuseOverdue(track)
+    const batch = track.queue.splice(0, BATCH_MAX)
+    const [oldest] = batch
+    if (oldest === undefined) return
+    track.busy = true
+    // Whoever is not answered in time may learn from the same key what became of the command: the batch itself goes on.
+    const deadline = oldest.since + ANSWER_MS_MAX
+    const overdue = setTimeout(() => rejectAll(batch, storageUnavailable(undefined)), deadline - performance.now())
+    void this.#run(track.store, batch, deadline).finally(() => {
+      clearTimeout(overdue)
+      track.busy = false
+      this.#startBatch(track)
+      if (this.#drained !== null && this.#resting()) this.#drained()
+    })
+  }
+
+  /** Runs a batch to its answers, again and again until its deadline where it may help. Never throws. */
+  async #run(store: BatchStore, batch: readonly Waiting[], deadline: number): Promise<void> {
+    for (let attempt = 1; batch.length > 0; attempt += 1) {
+      try {
+        const answers = await store.transact(batch.map((waiting) => waiting.command))
+        for (const [index, waiting] of batch.entries()) waiting.resolve(answers[index] as Answer)
+        return
+      } catch (error) {
+        const failure = classify(error)
+        if (failure === 'fault') return this.#isolate(store, batch, error, deadline)
+        const pauseMs = jitter(attempt)
+        const exhausted = performance.now() + pauseMs > deadline
+        this.#log.warn({ err: error, failure, attempt, commands: batch.length, exhausted }, 'a batch failed')
+        if (exhausted || failure === 'storage') return rejectAll(batch, storageUnavailable(error))
+        await delay(pauseMs)
+      }
+    }
+  }
+
+  /** Finds the command whose data the database refuses, by halves: it fails alone, the others go on in order. */
+  async #isolate(store: BatchStore, batch: readonly Waiting[], error: unknown, deadline: number): Promise<void> {
+    if (batch.length === 1) {
+      const requestId = batch[0]?.command.speaker.requestId
+      this.#log.error({ err: error, requestId }, 'a command cannot be written')
+      return rejectAll(batch, fail('internal', 'The command could not be carried out; nothing was changed.', undefined, error))
+    }
+    const middle = batch.length >> 1
+    await this.#run(store, batch.slice(0, middle), deadline)
+    await this.#run(store, batch.slice(middle), deadline)
+  }
+}
+
+/** Refuses what has waited too long. In order of arrival: the first that is in time ends the search. */
+function refuseOverdue(track: Track): void {
+  const before = performance.now() - ANSWER_MS_MAX
+  const inTime = track.queue.findIndex((waiting) => waiting.since >= before)
+  const overdue = inTime === 0 ? [] : track.queue.splice(0, inTime < 0 ? track.queue.length : inTime)
+  for (const waiting of overdue) waiting.reject(fail('overloaded', 'The command waited too long for its turn.', retryAfter))
+}
+
+/** FNV-1a, 32 bits. */
+function hashOf(name: string): number {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < name.length; i += 1) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193)
+  return hash >>> 0
+}
+
+const retryAfter = { retry_after_seconds: RETRY_AFTER_SECONDS }
+
+function storageUnavailable(cause: unknown): FareboxError {
+  return fail(
+    'storage_unavailable',
+    'The database did not answer. Send the request again with the same Idempotency-Key.',
+    retryAfter,
+    cause,
+  )
+}
+
+function rejectAll(batch: readonly Waiting[], error: FareboxError): void {
+  for (const waiting of batch) waiting.reject(error)
+}
+
+function jitter(attempt: number): number {
+  const ceiling = Math.min(RETRY_DELAY_MS_MAX, RETRY_DELAY_MS_MIN * 2 ** attempt)
+  return RETRY_DELAY_MS_MIN + Math.random() * ceiling
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}

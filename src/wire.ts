@@ -1,0 +1,135 @@
+import { createKeyStore } from './auth/key-store-prisma.ts'
+import { chargeOperations } from './charges/operations.ts'
+import { chargeReads } from './charges/reads-prisma.ts'
+import { chargeStore } from './charges/store-pg.ts'
+import { grantOperations } from './grants/operations.ts'
+import { grantReads } from './grants/reads-prisma.ts'
+import { grantStore } from './grants/store-pg.ts'
+import { renderProblem } from './http/problem.ts'
+import { clearOldAnswers } from './jobs/retention.ts'
+import { retentionStore } from './jobs/retention-store-prisma.ts'
+import { type JobRunner, startJobs } from './jobs/runner.ts'
+import { sweep } from './jobs/sweep.ts'
+import { createBatchStore } from './ledger/batch-pg.ts'
+import { Lane } from './ledger/lane.ts'
+import { Places } from './ledger/places.ts'
+import type { RowStore } from './ledger/store.ts'
+import type { Logger } from './platform/logger.ts'
+import { createPrisma } from './platform/prisma.ts'
+import { keepPriceBook, type PriceBookKeeper } from './pricing/price-book.ts'
+import { priceStore } from './pricing/store-prisma.ts'
+import { createCheck } from './reservations/check.ts'
+import { readForCheck } from './reservations/check-prisma.ts'
+import { reservationOperations } from './reservations/operations.ts'
+import { reservationReads } from './reservations/reads-prisma.ts'
+import { reservationStore } from './reservations/store-pg.ts'
+import { adjustmentOperations } from './wallets/operations.ts'
+import { walletReads } from './wallets/reads-prisma.ts'
+
+/** The one file that knows which adapter fills a port. */
+
+/** Batches under way at once: while the database works on one, the process decides the next. */
+const LANES = 2
+const SWEEP_SECONDS = 1
+const RETENTION_SECONDS = 3_600
+
+/** The rooms whose rows pass through the lane. */
+export const ROW_STORES: readonly RowStore[] = [grantStore, chargeStore, reservationStore]
+
+/** Everything a running Farebox is made of, without HTTP. */
+export interface Rooms {
+  readonly lane: Lane
+  readonly keys: ReturnType<typeof createKeyStore>
+  readonly walletReads: ReturnType<typeof walletReads>
+  readonly grantReads: ReturnType<typeof grantReads>
+  readonly chargeReads: ReturnType<typeof chargeReads>
+  readonly reservationReads: ReturnType<typeof reservationReads>
+  readonly prices: PriceBookKeeper
+  readonly priceStore: ReturnType<typeof priceStore>
+  readonly check: ReturnType<typeof createCheck>
+  /** Every money-moving operation, by room. */
+  readonly operations: ReturnType<typeof operationsOf>
+  /** Resolves when the database answers. */
+  ping(): Promise<unknown>
+  /** Starts the background jobs in this process. */
+  startJobs(): Promise<JobRunner>
+  /** Finishes what is under way and gives up all connections. */
+  close(): Promise<void>
+}
+
+/** Operations need prices when they are decided, not when they are described: the documentation is made without a database. */
+export function operationsOf(prices: Pick<PriceBookKeeper, 'current'>) {
+  const book = () => prices.current()
+  return {
+    batchable: [
+      ...reservationOperations(book),
+      ...chargeOperations(book),
+      ...grantOperations.filter((operation) => operation.scope !== 'admin'),
+    ],
+    others: [...grantOperations.filter((operation) => operation.scope === 'admin'), ...adjustmentOperations],
+  }
+}
+
+/** Wires the rooms to a database and reads the prices. @throws what the database says when it cannot be reached */
+export async function createRooms(url: string, log: Logger): Promise<Rooms> {
+  const rooms = wireRooms(url, log)
+  try {
+    await rooms.prices.refresh()
+  } catch (error) {
+    await rooms.close()
+    throw error
+  }
+  return rooms
+}
+
+/** Wires the rooms; nothing connects before it is used. */
+export function wireRooms(url: string, log: Logger): Rooms {
+  const prisma = createPrisma(url)
+  const store = priceStore(prisma)
+  const prices = keepPriceBook(store, log)
+  const places = new Places()
+  const batchStores = Array.from({ length: LANES }, (_, index) =>
+    createBatchStore({ url, name: `farebox-lane-${index + 1}`, stores: ROW_STORES, renderRefusal: renderProblem, places }),
+  )
+  const lane = new Lane(batchStores, places, log)
+  const rooms = {
+    lane,
+    keys: createKeyStore(prisma),
+    walletReads: walletReads(prisma),
+    grantReads: grantReads(prisma),
+    chargeReads: chargeReads(prisma),
+    reservationReads: reservationReads(prisma),
+    prices,
+    priceStore: store,
+    check: createCheck(readForCheck(prisma), () => prices.current()),
+    operations: operationsOf(prices),
+  }
+  return {
+    ...rooms,
+    ping: () => prisma.$queryRaw`select 1 as ok`,
+    startJobs: () =>
+      startJobs(
+        url,
+        [
+          {
+            name: 'sweep',
+            everySeconds: SWEEP_SECONDS,
+            timeLimitSeconds: 60,
+            run: () => sweep({ lane, reservations: rooms.reservationReads, grants: rooms.grantReads }),
+          },
+          {
+            name: 'retention',
+            everySeconds: RETENTION_SECONDS,
+            timeLimitSeconds: 600,
+            run: () => clearOldAnswers(retentionStore(prisma)),
+          },
+        ],
+        log,
+      ),
+    async close() {
+      prices.stop()
+      await lane.stop()
+      await prisma.$disconnect()
+    },
+  }
+}

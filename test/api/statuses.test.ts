@@ -1,0 +1,507 @@
+import t, { type Test } from 'tap'
+import { ERROR_CODES } from '../../src/kernel/errors.ts'
+import { operationsOf } from '../../src/wire.ts'
+import { type DocumentedRoute, documentedRoutes, fillPath } from '../helpers/document.ts'
+import { createProxy } from '../helpers/proxy.ts'
+import { type Answer, type AppOfService, createService, type Send } from '../helpers/service.ts'
+
+/**
+ * Every route meets each of its documented statuses. Everything that is sent here goes through `call`, which writes down what was
+ * met and holds every answer against the documented schema; in the end nothing documented may be left over.
+ */
+
+const ABSENT = '00000000000070008000000000000000'
+const BODY_LIMIT = 64 * 1024
+const LARGE_BODY_LIMIT = 4 * 1024 * 1024
+/** Takes nothing that could be malformed but the head of the request, and reads nothing but the key. */
+const NO_INPUT = new Set(['listModels', 'listOperations'])
+const LARGE = new Set(['batch', 'reportEvents'])
+const ADMIN = new Set([
+  ...['void', 'adjust', 'freezeWallet', 'unfreezeWallet', 'closeWallet', 'addPrice', 'addOperation', 'addMarkup', 'addExchangeRate'],
+  ...['addChargePolicy', 'createClient', 'listClients', 'createApiKey', 'listApiKeys', 'revokeApiKey'],
+])
+
+const met = new Set<string>()
+const codesMet = new Set<string>()
+
+interface Call extends Send {
+  readonly params?: Readonly<Record<string, string>>
+  readonly query?: string
+  readonly body?: object | string
+  readonly app?: AppOfService
+}
+
+t.test('every route', async (t) => {
+  const service = await createService(t)
+  const routes = documentedRoutes(service.app)
+  const routeOf = new Map(routes.map((route) => [route.operationId, route]))
+  const admin = { key: service.adminKey }
+
+  async function call(
+    t: Test,
+    operationId: string,
+    status: number,
+    { params = {}, query = '', body, app = service, ...send }: Call,
+    code?: string,
+  ) {
+    const route = routeOf.get(operationId) as DocumentedRoute
+    const key = send.key === undefined && ADMIN.has(operationId) ? service.adminKey : send.key
+    const path = fillPath(route.path, { ...absentParams(route), ...params }) + query
+    const answer = await app.send(route.method, path, body, { ...send, ...(key !== undefined && { key }) })
+    t.equal(answer.status, status, `${operationId} ${status}${code ? ` ${code}` : ''}`)
+    if (answer.status === status) met.add(`${operationId} ${status}`)
+    checkForm(t, route, answer, code)
+    return answer
+  }
+
+  function checkForm(t: Test, route: DocumentedRoute, answer: Answer, code?: string) {
+    if (answer.status >= 400) {
+      const entry = ERROR_CODES[answer.body.code as keyof typeof ERROR_CODES]
+      t.ok(entry, 'a code of the list')
+      codesMet.add(answer.body.code)
+      if (code) t.equal(answer.body.code, code)
+      t.match(answer.headers['content-type'], /^application\/problem\+json/)
+      t.match(answer.body, {
+        status: answer.status,
+        title: entry?.title,
+        retryable: entry?.retryable,
+        type: `/docs/errors/${answer.body.code}`,
+        instance: /^\S{1,64}$/,
+        detail: /\S/,
+      })
+      if (answer.status === 401) t.equal(answer.headers['www-authenticate'], 'Bearer')
+      if (answer.status === 503) t.match(answer.headers['retry-after'], /^\d+$/)
+    } else {
+      t.match(answer.headers['content-type'], /^application\/json/)
+    }
+    const schema = route.statuses.includes(answer.status) ? route.answerOf(answer.status) : null
+    if (schema) {
+      const parsed = schema.safeParse(answer.body)
+      t.ok(parsed.success, `the answer has the documented form${parsed.success ? '' : `: ${parsed.error.message}`}`)
+    }
+    t.match(answer.headers, { 'x-content-type-options': 'nosniff', 'cache-control': 'no-store', 'x-request-id': /\S/ })
+  }
+
+  function absentParams(route: DocumentedRoute): Record<string, string> {
+    const kinds: Record<string, string> = {
+      wallet: 'wal',
+      reservation_id: 'rsv',
+      charge_id: 'chg',
+      grant_id: 'grt',
+      client_id: 'cli',
+      key_id: 'key',
+    }
+    return Object.fromEntries(route.params.map((name) => [name, `${kinds[name]}_${ABSENT}`]))
+  }
+
+  t.test('without a credential it is 401, whatever else is wrong', async (t) => {
+    for (const route of routes.filter(({ statuses }) => statuses.includes(401))) {
+      const first = await call(
+        t,
+        route.operationId,
+        401,
+        { key: null, body: route.hasBody ? '{"nonsense":' : undefined } as Call,
+        'unauthenticated',
+      )
+      t.equal((await call(t, route.operationId, 401, { key: 'fbx_nonsense' })).body.detail, first.body.detail)
+    }
+  })
+
+  t.test('with a key of another scope it is 403', async (t) => {
+    const prices = await service.newKey(['prices:write'])
+    for (const route of routes.filter(({ statuses }) => statuses.includes(403))) {
+      await call(t, route.operationId, 403, { key: prices, body: route.hasBody ? '{}' : undefined } as Call, 'forbidden')
+    }
+  })
+
+  t.test('a body of another kind is 415', async (t) => {
+    for (const route of routes.filter(({ statuses }) => statuses.includes(415))) {
+      await call(t, route.operationId, 415, { body: '{}', headers: { 'content-type': 'text/plain' } }, 'unsupported_media_type')
+      await call(t, route.operationId, 415, { body: '{}', headers: { 'content-encoding': 'gzip' } }, 'unsupported_media_type')
+    }
+  })
+
+  t.test('a body of one byte too many is 413', async (t) => {
+    for (const route of routes.filter(({ statuses }) => statuses.includes(413))) {
+      const limit = LARGE.has(route.operationId) ? LARGE_BODY_LIMIT : BODY_LIMIT
+      await call(t, route.operationId, 413, { body: `{"text":"${'x'.repeat(limit - 10)}"}` }, 'payload_too_large')
+      const fits = await service.send(
+        route.method,
+        fillPath(route.path, absentParams(route)),
+        `{"text":"${'x'.repeat(limit - 11)}"}`,
+        admin,
+      )
+      t.equal(fits.status, 400, 'one less is read')
+    }
+  })
+
+  t.test('what is not in its documented form is 400', async (t) => {
+    for (const route of routes.filter(({ statuses }) => statuses.includes(400))) {
+      const { operationId, params, hasBody, keyed, method } = route
+      if (hasBody) {
+        const unknown = await call(t, operationId, 400, { body: { nonsense: 1 } }, 'invalid_request')
+        t.ok(unknown.body.errors.length > 0, 'that names the field')
+        await call(t, operationId, 400, { body: '{"a":1,"a":2}' }, 'duplicate_json_key')
+        await call(t, operationId, 400, { body: '{' }, 'invalid_json')
+      }
+      if (params[0]) {
+        const wrong = await call(
+          t,
+          operationId,
+          400,
+          { params: { [params[0]]: 'nonsense' }, ...(hasBody && { body: {} }) },
+          'invalid_request',
+        )
+        t.equal(wrong.body.errors[0].pointer, `/path/${params[0]}`)
+      }
+      if (NO_INPUT.has(operationId)) {
+        await call(t, operationId, 400, { headers: { host: 'a b' } }, 'invalid_request')
+        continue
+      }
+      if (method === 'GET' && ['list', 'getU'].some((start) => operationId.startsWith(start))) {
+        const wrong = await call(t, operationId, 400, { query: '?nonsense=1' }, 'invalid_request')
+        t.equal(wrong.body.errors[0].pointer, '/query/nonsense')
+      }
+      if (keyed) {
+        const sendable = VALID[operationId] as object
+        await call(t, operationId, 400, { body: sendable, idempotencyKey: null }, 'idempotency_key_missing')
+        await call(t, operationId, 400, { body: sendable, idempotencyKey: '' }, 'idempotency_key_invalid')
+      }
+    }
+  })
+
+  t.test('what is not there is 404', async (t) => {
+    for (const route of routes.filter(({ statuses }) => statuses.includes(404))) {
+      const { operationId, hasBody, params } = route
+      if (params.length === 0 && operationId !== 'check' && !(operationId in VALID)) continue
+      await call(t, operationId, 404, hasBody ? { body: VALID[operationId] ?? { reason: 'x' } } : {})
+    }
+  })
+
+  t.test('money moves, and is refused', async (t) => {
+    const id = await service.wallet('100')
+    const { owner } = (await service.get(`/v1/wallets/${id}`)).body
+    const poor = await service.wallet()
+    const frozen = await service.wallet('10')
+    const held = (await service.made('/v1/reservations', { wallet: frozen, amount: '1' })).id
+    await service.made(`/v1/wallets/${frozen}/freeze`, { reason: 'x' }, admin)
+    const closed = await service.wallet()
+    await service.made(`/v1/wallets/${closed}/close`, { reason: 'x' }, admin)
+
+    // reserve
+    const { body: hold } = await call(t, 'reserve', 201, {
+      body: { wallet: owner, amount: '10', metadata: { a: 1, b: true, c: 'x' }, reference: 'r' },
+    })
+    const part = await call(t, 'reserve', 201, {
+      body: { wallet: await service.wallet('1'), model: 'gpt-4o', usage: { input_tokens: 100, output_tokens: 900_000 }, partial: true },
+    })
+    t.ok(part.body.affords.output_tokens > 0)
+    const unitsPart = await call(t, 'reserve', 201, {
+      body: { wallet: await service.wallet('7.5'), operation: 'script_generation', units: 20, partial: true },
+    })
+    t.same(unitsPart.body.affords, { units: 7 })
+    const refused = await call(t, 'reserve', 402, { body: { wallet: poor, amount: '1' } }, 'insufficient_credits')
+    t.match(refused.body, { required: '1', available: '0', held: '0', wallet_id: poor })
+    await call(t, 'reserve', 409, { body: { wallet: frozen, amount: '1' } }, 'wallet_frozen')
+    await call(t, 'reserve', 409, { body: { wallet: closed, amount: '1' } }, 'wallet_closed')
+    await call(
+      t,
+      'reserve',
+      422,
+      { body: { wallet: id, model: 'no-such-model', usage: { input_tokens: 1, output_tokens: 1 } } },
+      'unknown_model',
+    )
+    await call(t, 'reserve', 422, { body: { wallet: id, operation: 'no_such_operation' } }, 'unknown_operation')
+    await call(t, 'reserve', 422, { body: { wallet: id, amount: '100000.000001' } }, 'charge_exceeds_maximum')
+    const once = { idempotencyKey: 'once' }
+    await call(t, 'reserve', 201, { body: { wallet: id, amount: '1' }, ...once })
+    await call(t, 'reserve', 422, { body: { wallet: id, amount: '2' }, ...once }, 'idempotency_key_reused')
+    const replayed = await call(t, 'reserve', 201, { body: { wallet: id, amount: '1' }, ...once })
+    t.equal(replayed.headers['idempotent-replayed'], 'true')
+
+    // extend
+    await call(t, 'extend', 200, { params: { reservation_id: hold.id }, body: { ttl_seconds: 600, add_amount: '2' } })
+    await call(t, 'extend', 402, { params: { reservation_id: hold.id }, body: { add_amount: '1000' } }, 'insufficient_credits')
+    await call(t, 'extend', 409, { params: { reservation_id: held }, body: { add_amount: '1' } }, 'wallet_frozen')
+    await call(t, 'extend', 422, { params: { reservation_id: hold.id }, body: { add_amount: '100000' } }, 'charge_exceeds_maximum')
+
+    // commit
+    const { body: capture } = await call(t, 'commit', 200, { params: { reservation_id: hold.id }, body: { amount: '3', final: false } })
+    t.match(capture, { charged: '3', final: false, reservation_status: 'held', released: '0' })
+    const { body: committed } = await call(t, 'commit', 200, { params: { reservation_id: hold.id }, body: { amount: '4' } })
+    t.match(committed, { charged: '4', released: '5', reservation_status: 'committed', late: false })
+    await call(t, 'commit', 409, { params: { reservation_id: hold.id }, body: { amount: '4' } }, 'reservation_committed')
+    const { body: small } = await call(t, 'reserve', 201, { body: { wallet: id, amount: '1' } })
+    const at = { params: { reservation_id: small.id } }
+    await call(t, 'commit', 422, { ...at, body: { amount: '11' } }, 'commit_exceeds_hold_factor')
+    await call(t, 'commit', 422, { ...at, body: { usage: { input_tokens: 1, output_tokens: 1 } } }, 'usage_mismatch')
+    await call(t, 'commit', 422, { ...at, body: { amount: '1', payees: [{ wallet: id, share: '0.5' }] } }, 'payee_is_payer')
+    await call(t, 'commit', 404, { ...at, body: { amount: '1', payees: [{ wallet: 'user:nobody', share: '0.5' }] } }, 'payee_not_found')
+    await call(t, 'commit', 409, { ...at, body: { amount: '1', payees: [{ wallet: closed, share: '0.5' }] } }, 'payee_closed')
+    const shares = [0.6, 0.5].map((share) => ({ wallet: poor, share: String(share) }))
+    await call(t, 'commit', 422, { ...at, body: { amount: '1', payees: shares } }, 'payee_share_exceeds_whole')
+    await call(t, 'commit', 403, { ...at, body: { amount: '11', force: true } }, 'forbidden')
+    await call(t, 'commit', 200, { ...at, body: { amount: '11', force: true }, ...admin })
+
+    // release
+    const { body: unused } = await call(t, 'reserve', 201, { body: { wallet: id, amount: '5' } })
+    await call(t, 'release', 200, { params: { reservation_id: unused.id }, ...once })
+    await call(t, 'release', 409, { params: { reservation_id: unused.id } }, 'reservation_released')
+    await call(t, 'commit', 409, { params: { reservation_id: unused.id }, body: { amount: '1' } }, 'reservation_released')
+    await call(t, 'release', 422, { params: { reservation_id: hold.id }, ...once }, 'idempotency_key_reused')
+    await call(t, 'release', 200, { params: { reservation_id: held } })
+
+    // charge, refund
+    const { body: charge } = await call(t, 'charge', 201, {
+      body: { wallet: id, model: 'gpt-4o-mini', usage: { input_tokens: 9_000, output_tokens: 90 }, operation: 'rag_retrieval' },
+    })
+    await call(t, 'charge', 402, { body: { wallet: poor, amount: '1' } }, 'insufficient_credits')
+    await call(t, 'charge', 409, { body: { wallet: frozen, amount: '1' } }, 'wallet_frozen')
+    await call(t, 'charge', 422, { body: { wallet: id, amount: '100001' } }, 'charge_exceeds_maximum')
+    await call(t, 'refund', 422, { params: { charge_id: charge.id }, body: { amount: '50' } }, 'refund_exceeds_charge')
+    await call(t, 'refund', 201, { params: { charge_id: charge.id }, body: {} })
+    await call(t, 'refund', 409, { params: { charge_id: charge.id }, body: {} }, 'charge_refunded')
+    const { body: free } = await call(t, 'charge', 201, { body: { wallet: id, operation: 'voice_creation', resource_owner: owner } })
+    t.equal(free.cost, '0')
+    await call(t, 'refund', 409, { params: { charge_id: free.id }, body: {} }, 'charge_free')
+
+    // grant, void, adjust
+    const { body: grant } = await call(t, 'grant', 201, {
+      body: {
+        wallet: id,
+        kind: 'bonus',
+        amount: '3',
+        expires_at: '2100-01-01T00:00:00Z',
+        cost_basis: { amount: '1.00', currency: 'USD' },
+        source: 's',
+        priority: 5,
+      },
+    })
+    await call(t, 'grant', 409, { body: { wallet: closed, kind: 'bonus', amount: '3' } }, 'wallet_closed')
+    await call(
+      t,
+      'grant',
+      422,
+      { body: { wallet: id, kind: 'bonus', amount: '3', expires_at: '2001-01-01T00:00:00Z' } },
+      'grant_times_invalid',
+    )
+    const full = await service.wallet()
+    for (let i = 0; i < 9; i += 1) await service.made('/v1/grants', { wallet: full, kind: 'bonus', amount: '1000000000000' })
+    await call(t, 'grant', 422, { body: { wallet: full, kind: 'bonus', amount: '0.000001' } }, 'balance_limit_exceeded')
+    await call(t, 'void', 200, { params: { grant_id: grant.id }, body: { reason: 'x' }, ...once })
+    await call(t, 'void', 409, { params: { grant_id: grant.id }, body: { reason: 'x' } }, 'grant_voided')
+    await call(t, 'void', 422, { params: { grant_id: grant.id }, body: { reason: 'y' }, ...once }, 'idempotency_key_reused')
+    const spent = await service.wallet()
+    const { id: spentGrant } = await service.made('/v1/grants', { wallet: spent, kind: 'bonus', amount: '1' })
+    await service.made('/v1/charges', { wallet: spent, amount: '1' })
+    await call(t, 'void', 409, { params: { grant_id: spentGrant }, body: { reason: 'x' } }, 'grant_spent')
+    await call(t, 'adjust', 201, { body: { wallet: id, amount: '-1.5', reason: 'x', reference: 'a', metadata: { b: 'c' } } })
+    await call(t, 'adjust', 402, { body: { wallet: id, amount: '-5000', reason: 'x' } }, 'insufficient_credits')
+    await call(t, 'adjust', 409, { body: { wallet: closed, amount: '5', reason: 'x' } }, 'wallet_closed')
+    await call(t, 'adjust', 422, { body: { wallet: full, amount: '1', reason: 'x' } }, 'balance_limit_exceeded')
+
+    // many at once
+    const { body: batch } = await call(t, 'batch', 200, {
+      body: {
+        commands: [
+          { operation: 'reserve', idempotency_key: 'b1', body: { wallet: id, amount: '1' } },
+          { operation: 'charge', idempotency_key: 'b2', body: { wallet: poor, amount: '1' } },
+          { operation: 'release', idempotency_key: 'b3', reservation_id: `rsv_${ABSENT}` },
+        ],
+      },
+    })
+    t.same(
+      batch.results.map((result: Answer) => result.status),
+      [201, 402, 404],
+    )
+    const operations = operationsOf(service.rooms.prices)
+    const reserve = operations.batchable.find(({ name }) => name === 'reserve')
+    t.ok(reserve?.answer.safeParse(batch.results[0].body).success)
+    const { body: events } = await call(t, 'reportEvents', 200, { body: { events: [{ source: 's', id: '1', wallet: id, amount: '1' }] } })
+    t.equal(events.results[0].outcome, 'charged')
+    const chargeOperation = operations.batchable.find(({ name }) => name === 'charge')
+    t.ok(chargeOperation?.answer.safeParse(events.results[0].body).success)
+    t.match((await call(t, 'check', 200, { body: { wallet: id, amount: '1' } })).body, {
+      allowed: true,
+      reason: null,
+      required: '1',
+      amount: '1',
+    })
+    t.match((await call(t, 'check', 200, { body: { wallet: poor, amount: '1' } })).body, { allowed: false, reason: 'insufficient_credits' })
+    await call(
+      t,
+      'check',
+      422,
+      { body: { wallet: id, model: 'no-such-model', usage: { input_tokens: 1, output_tokens: 1 } } },
+      'unknown_model',
+    )
+
+    // wallets
+    await call(t, 'openWallet', 201, {
+      body: { owner: 'org:acme', label: 'Acme', overdraft_limit: '5', low_balance_threshold: '1', time_zone: 'Europe/Berlin' },
+    })
+    const exists = await call(t, 'openWallet', 409, { body: { owner: 'org:acme' } }, 'wallet_exists')
+    t.match(exists.body.wallet_id, /^wal_/)
+    const at2 = { params: { wallet: 'org:acme' } }
+    await call(t, 'configureWallet', 200, { ...at2, body: { label: null, overdraft_limit: '2' } })
+    await call(t, 'configureWallet', 409, { params: { wallet: closed }, body: { label: 'x' } }, 'wallet_closed')
+    await service.made('/v1/charges', { wallet: 'org:acme', amount: '2' })
+    await call(t, 'configureWallet', 422, { ...at2, body: { overdraft_limit: '1' } }, 'overdraft_limit_below_debt')
+    await call(t, 'freezeWallet', 200, { ...at2, body: { reason: 'x' } })
+    await call(t, 'freezeWallet', 409, { params: { wallet: closed }, body: { reason: 'x' } }, 'wallet_closed')
+    await call(t, 'unfreezeWallet', 200, { ...at2, body: { reason: 'x' } })
+    await call(t, 'unfreezeWallet', 409, { params: { wallet: closed }, body: { reason: 'x' } }, 'wallet_closed')
+    await call(t, 'closeWallet', 409, { ...at2, body: { reason: 'x' } }, 'wallet_not_empty')
+    await call(t, 'closeWallet', 200, { params: { wallet: await service.wallet() }, body: { reason: 'x' } })
+
+    // reads
+    for (const operationId of ['getWallet', 'getBalance', 'listTransactions', 'listGrants', 'listReservations', 'getUsage']) {
+      for (const wallet of [id, owner, 'org:acme', frozen]) await call(t, operationId, 200, { params: { wallet } })
+    }
+    await call(t, 'listWallets', 200, {})
+    await call(t, 'getReservation', 200, { params: { reservation_id: hold.id } })
+    await call(t, 'getCharge', 200, { params: { charge_id: charge.id } })
+    await call(t, 'getCharge', 200, { params: { charge_id: committed.id } })
+    await call(t, '/healthz', 200, { key: null })
+    await call(t, '/readyz', 200, { key: null })
+  })
+
+  t.test('prices, clients and keys', async (t) => {
+    const reason = 'x'
+    const at = new Date(Date.now() + 3_600_000).toISOString()
+    const bodies: Record<string, object> = {
+      addPrice: { model: 'm', provider: 'p', input_usd_per_million: '1', output_usd_per_million: '2.000000000001' },
+      addOperation: { operation: 'o', unit_cost: '0.5' },
+      addMarkup: { percent: '25' },
+      addExchangeRate: { currency: 'USD', purpose: 'consumption', credits_per_unit: '100' },
+      addChargePolicy: { minimum_charge: '0.01', maximum_charge: '100000' },
+    }
+    for (const [operationId, body] of Object.entries(bodies)) {
+      await call(t, operationId, 201, { body: { ...body, reason } })
+      await call(t, operationId, 201, { body: { ...body, reason, effective_from: at } })
+      await call(t, operationId, 409, { body: { ...body, reason, effective_from: at } }, 'version_exists')
+      await call(t, operationId, 422, { body: { ...body, reason, effective_from: '2024-01-01T00:00:00Z' } }, 'effective_from_past')
+    }
+    await call(t, 'listModels', 200, {})
+    await call(t, 'listOperations', 200, {})
+    await call(t, 'addPrice', 201, { body: { ...bodies.addPrice, model: 'off', enabled: false, reason } })
+    const usage = { input_tokens: 1, output_tokens: 1 }
+    await call(t, 'reserve', 422, { body: { wallet: await service.wallet('5'), model: 'off', usage } }, 'model_disabled')
+
+    const { body: client } = await call(t, 'createClient', 201, { body: { name: 'web shop', reason } })
+    await call(t, 'createClient', 409, { body: { name: 'web shop' } }, 'client_exists')
+    await call(t, 'listClients', 200, {})
+    const at2 = { params: { client_id: client.id } }
+    const { body: key } = await call(t, 'createApiKey', 201, { ...at2, body: { name: 'k', scopes: ['usage:write'], expires_at: at } })
+    await call(t, 'listApiKeys', 200, at2)
+    await call(t, 'revokeApiKey', 200, { params: { key_id: key.id }, body: { reason } })
+    await call(t, 'revokeApiKey', 200, { params: { key_id: key.id } })
+    await call(t, 'issueToken', 201, { body: { sub: 'alice', ttl_seconds: 60 } })
+    const secretless = await service.another({ env: { JWT_SECRET: '' } })
+    await call(t, 'issueToken', 409, { app: secretless, body: { sub: 'alice' } }, 'tokens_not_issued')
+  })
+
+  t.test('without its database it is 503', async (t) => {
+    const proxy = await createProxy(t, service.url)
+    const behind = await service.another({ url: proxy.url })
+    // Both keys are known from then on, as in a running service.
+    await behind.get('/v1/wallets')
+    await behind.get('/v1/wallets', admin)
+    await proxy.set('down')
+    const valid: Record<string, object> = {
+      ...VALID,
+      addPrice: { model: 'm2', provider: 'p', input_usd_per_million: '1', output_usd_per_million: '2', reason: 'x' },
+      addOperation: { operation: 'o2', unit_cost: '0.5', reason: 'x' },
+      addMarkup: { percent: '25', reason: 'x' },
+      addExchangeRate: { currency: 'USD', purpose: 'consumption', credits_per_unit: '100', reason: 'x' },
+      addChargePolicy: { minimum_charge: '0.01', maximum_charge: '100000', reason: 'x' },
+      createClient: { name: 'another shop' },
+      createApiKey: { name: 'k', scopes: ['usage:write'] },
+      revokeApiKey: {},
+      openWallet: { owner: 'user:x' },
+      configureWallet: { label: 'x' },
+      freezeWallet: { reason: 'x' },
+      unfreezeWallet: { reason: 'x' },
+      closeWallet: { reason: 'x' },
+      issueToken: { sub: 'alice' },
+      batch: { commands: [{ operation: 'reserve', idempotency_key: 'k', body: VALID.reserve }] },
+      reportEvents: { events: [{ source: 's', id: '1', wallet: 'user:x', amount: '1' }] },
+    }
+    const special = ['batch', 'reportEvents', 'issueToken', '/readyz', ...NO_INPUT]
+    const unknown = await service.newKey(['usage:write', 'prices:read'])
+    await Promise.all([
+      ...routes
+        .filter(({ statuses, operationId }) => statuses.includes(503) && !special.includes(operationId))
+        .map(({ operationId, hasBody }) =>
+          call(t, operationId, 503, { app: behind, ...(hasBody && { body: valid[operationId] ?? {} }) }, 'storage_unavailable'),
+        ),
+      // Each result of a batch stands for itself.
+      ...['batch', 'reportEvents'].map(async (operationId) => {
+        const { body } = await call(t, operationId, 200, { app: behind, body: valid[operationId] as object })
+        t.equal(body.results[0].status, 503)
+        t.equal(body.results[0].body.code, 'storage_unavailable')
+      }),
+      // A key that has to be looked up stands before everything.
+      ...['batch', 'reportEvents', 'issueToken', ...NO_INPUT]
+        .filter((operationId) => routeOf.get(operationId)?.statuses.includes(503))
+        .map((operationId) => {
+          const body = valid[operationId]
+          return call(t, operationId, 503, { app: behind, ...(body && { body }), key: unknown }, 'storage_unavailable')
+        }),
+    ])
+    t.equal((await behind.get('/readyz', { key: null })).status, 503)
+    await proxy.set('pass')
+  })
+
+  t.test('a service that is stopping says so', async (t) => {
+    const stopping = await service.another()
+    await stopping.get('/v1/wallets')
+    await stopping.rooms.lane.stop()
+    await call(t, 'reserve', 503, { app: stopping, body: VALID.reserve as object }, 'shutting_down')
+    await call(
+      t,
+      'batch',
+      503,
+      { app: stopping, body: { commands: [{ operation: 'reserve', idempotency_key: 'k', body: VALID.reserve }] } },
+      'shutting_down',
+    )
+  })
+
+  t.test('nothing that is documented was never met', async (t) => {
+    const documented = routes.flatMap(({ operationId, statuses }) => statuses.map((status) => `${operationId} ${status}`))
+    const unmet = documented.filter((pair) => !met.has(pair))
+    t.same(unmet, [], 'each documented status was met')
+    t.same(
+      [...met].filter((pair) => !documented.includes(pair)),
+      [],
+      'and nothing undocumented was',
+    )
+    t.comment(
+      `${routes.length} routes, ${documented.length} documented statuses, ${documented.length - unmet.length} met, ${codesMet.size} codes of ${Object.keys(ERROR_CODES).length}`,
+    )
+    t.comment(
+      `codes not met here: ${Object.keys(ERROR_CODES)
+        .filter((code) => !codesMet.has(code))
+        .join(', ')}`,
+    )
+  })
+
+  t.test('the book is sound', async (t) => t.same(await service.unsound(), []))
+})
+
+/** Bodies that are well-formed and name what is not there. */
+const VALID: Record<string, object> = {
+  reserve: { wallet: 'user:nobody', amount: '1' },
+  check: { wallet: 'user:nobody', amount: '1' },
+  commit: { amount: '1' },
+  release: {},
+  extend: { ttl_seconds: 60 },
+  charge: { wallet: 'user:nobody', amount: '1' },
+  refund: {},
+  grant: { wallet: 'user:nobody', kind: 'bonus', amount: '1' },
+  void: { reason: 'x' },
+  adjust: { wallet: 'user:nobody', amount: '1', reason: 'x' },
+  configureWallet: { label: 'x' },
+  createApiKey: { name: 'k', scopes: ['usage:write'] },
+  revokeApiKey: {},
+}

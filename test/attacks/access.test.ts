@@ -1,0 +1,436 @@
+import t from 'tap'
+import { PRINCIPAL_KEPT_MS } from '../../src/auth/principal-cache.ts'
+import { type DocumentedRoute, documentedRoutes, fillPath } from '../helpers/document.ts'
+import { sendRaw } from '../helpers/server.ts'
+import { type Answer, createService, type TestService, times } from '../helpers/service.ts'
+
+/**
+ * Whose is what: another client's things are not there, in the same words as things that never were. The attacks are made from the
+ * documented routes, so that a new route is attacked from its first day.
+ */
+
+// The service reads the clock through this, so that time can pass for its caches.
+const realNow = Date.now
+let shift = 0
+Date.now = () => realNow() + shift
+t.teardown(() => {
+  Date.now = realNow
+})
+
+const ADMIN_ONLY =
+  /^(void|adjust|freezeWallet|unfreezeWallet|closeWallet|addPrice|addOperation|addMarkup|addExchangeRate|addChargePolicy|createClient|listClients|createApiKey|listApiKeys|revokeApiKey)$/
+
+interface Things {
+  readonly wallet: string
+  readonly owner: string
+  readonly reservation_id: string
+  readonly charge_id: string
+  readonly grant_id: string
+  readonly client_id: string
+  readonly key_id: string
+}
+
+async function thingsOf(service: TestService, client: { key: string; wireId: string }, owner: string): Promise<Things> {
+  const as = { key: client.key }
+  const wallet = await service.wallet('100', { ...as, owner })
+  const reservation = await service.made('/v1/reservations', { wallet, amount: '10', reference: 'secret-of-theirs' }, as)
+  const charge = await service.made('/v1/charges', { wallet, amount: '5', reference: 'secret-of-theirs' }, as)
+  const grant = await service.made('/v1/grants', { wallet, kind: 'bonus', amount: '1', source: 'secret-of-theirs' }, as)
+  const keys = await service.get(`/v1/admin/clients/${client.wireId}/keys`, { key: service.adminKey })
+  return {
+    wallet,
+    owner,
+    reservation_id: reservation.id,
+    charge_id: charge.id,
+    grant_id: grant.id,
+    client_id: client.wireId,
+    key_id: keys.body.data[0].id,
+  }
+}
+
+const ABSENT: Things = {
+  wallet: `wal_${'0'.repeat(32)}`,
+  owner: 'user:never-was',
+  reservation_id: `rsv_${'0'.repeat(32)}`,
+  charge_id: `chg_${'0'.repeat(32)}`,
+  grant_id: `grt_${'0'.repeat(32)}`,
+  client_id: `cli_${'0'.repeat(32)}`,
+  key_id: `key_${'0'.repeat(32)}`,
+}
+
+let keysTaken = 0
+
+/** Well-formed bodies that name these things, for each route that takes one. */
+function bodiesOf(things: Things, mine: string): Record<string, object[]> {
+  const next = () => `k-${keysTaken++}`
+  const named = [things.wallet, things.owner]
+  return {
+    reserve: named.map((wallet) => ({ wallet, amount: '1' })),
+    check: named.map((wallet) => ({ wallet, amount: '1' })),
+    charge: [
+      ...named.map((wallet) => ({ wallet, amount: '1' })),
+      ...named.map((wallet) => ({ wallet: mine, amount: '1', payees: [{ wallet, share: '0.5' }] })),
+    ],
+    grant: named.map((wallet) => ({ wallet, kind: 'bonus', amount: '1' })),
+    commit: [{ amount: '1' }],
+    extend: [{ ttl_seconds: 60 }, { add_amount: '1' }],
+    release: [{}],
+    refund: [{}, { amount: '1' }],
+    configureWallet: [{ label: 'mine now' }],
+    batch: named.map((wallet) => ({
+      commands: [
+        { operation: 'reserve', idempotency_key: next(), body: { wallet, amount: '1' } },
+        { operation: 'charge', idempotency_key: next(), body: { wallet, amount: '1' } },
+        { operation: 'commit', idempotency_key: next(), reservation_id: things.reservation_id, body: { amount: '1' } },
+        { operation: 'release', idempotency_key: next(), reservation_id: things.reservation_id },
+        { operation: 'extend', idempotency_key: next(), reservation_id: things.reservation_id, body: { ttl_seconds: 60 } },
+        { operation: 'refund', idempotency_key: next(), charge_id: things.charge_id, body: {} },
+        { operation: 'grant', idempotency_key: next(), body: { wallet, kind: 'bonus', amount: '1' } },
+      ],
+    })),
+    reportEvents: named.map((wallet) => ({ events: [{ source: 's', id: next(), wallet, amount: '1' }] })),
+  }
+}
+
+/** An answer without what differs from request to request. */
+function blind(answer: Answer, own: Things): string {
+  let text = answer.text.replace(/"instance":"[^"]*"/g, '"instance":"…"').replace(/"id":"k-\d+"/g, '"id":"…"')
+  for (const [name, value] of Object.entries(own)) text = text.replaceAll(value, `<${name}>`)
+  return `${answer.status} ${text}`
+}
+
+async function snapshot(service: TestService): Promise<unknown> {
+  const tables = [
+    'wallets',
+    'grants',
+    'reservations',
+    'charges',
+    'transactions',
+    'audit_log',
+    'clients',
+    'api_keys',
+    'price_versions',
+    'markups',
+  ]
+  return Object.fromEntries(
+    await Promise.all(
+      tables.map(async (table) => [
+        table,
+        (await service.query(`select md5(coalesce(string_agg(x::text, '|' order by x::text), '')) as sum from ${table} x`))[0].sum,
+      ]),
+    ),
+  )
+}
+
+t.test('another client', async (t) => {
+  const service = await createService(t)
+  const theirs = await thingsOf(service, service.other, 'user:victim')
+  const mine = await service.wallet('100')
+  const routes = documentedRoutes(service.app)
+  const before = await snapshot(service)
+
+  t.test('its things are not there, in the same words as things that never were', async (t) => {
+    let attacks = 0
+    let hidden = 0
+    for (const route of routes) {
+      if (ADMIN_ONLY.test(route.operationId)) continue
+      const variants = variantsOf(route, theirs, mine)
+      const absent = variantsOf(route, ABSENT, mine)
+      for (const [i, { path, body }] of variants.entries()) {
+        const send = (at: { path: string; body?: object | undefined }, key: string) =>
+          service.send(route.method, at.path, at.body, { idempotencyKey: key, ...(route.keyed ? {} : { idempotencyKey: key }) })
+        const attack = await send({ path, body }, `attack-${route.operationId}-${i}`)
+        const control = await send(absent[i] as { path: string; body?: object }, `control-${route.operationId}-${i}`)
+        attacks += 1
+        const same = blind(attack, theirs) === blind(control, ABSENT)
+        t.ok(
+          same,
+          `${route.method} ${path} ${JSON.stringify(body ?? null).slice(0, 80)}`,
+          same ? {} : { attack: attack.text, control: control.text },
+        )
+        t.notMatch(attack.text, /secret-of-theirs/)
+        if (route.operationId !== 'batch' && route.operationId !== 'reportEvents') {
+          t.equal(attack.status, 404)
+          hidden += 1
+        } else {
+          const results = attack.body.results as Answer[]
+          t.ok(
+            results.every((result) => result.status === 404),
+            'each of many is 404',
+          )
+          hidden += results.length
+        }
+      }
+    }
+    t.ok(attacks >= 25, 'there was something to attack')
+    t.same(await snapshot(service), before, 'and nothing happened')
+    t.comment(`${attacks} attacks, ${hidden} times "not there", 0 effects`)
+  })
+
+  t.test('a person of another client, and another person of the same one, see nothing', async (t) => {
+    const people = {
+      'same client, other person': await service.tokenFor('mallory', service.other),
+      'other client, same name': await service.tokenFor('victim'),
+    }
+    const reads = routes.filter(
+      ({ method, params }) => method === 'GET' && params.some((name) => ['wallet', 'reservation_id', 'charge_id'].includes(name)),
+    )
+    for (const [who, key] of Object.entries(people)) {
+      for (const route of reads) {
+        for (const [i, { path }] of variantsOf(route, theirs, mine).entries()) {
+          const attack = await service.send('GET', path, undefined, { key })
+          const control = await service.send('GET', (variantsOf(route, ABSENT, mine)[i] as { path: string }).path, undefined, { key })
+          t.equal(attack.status, 404, `${who}: ${path}`)
+          t.equal(blind(attack, theirs), blind(control, ABSENT))
+        }
+      }
+      t.same((await service.get('/v1/wallets', { key })).body, { data: [], next_cursor: null })
+    }
+    const victim = await service.tokenFor('victim', service.other)
+    t.equal((await service.get(`/v1/wallets/${theirs.wallet}`, { key: victim })).status, 200, 'the person itself does')
+    t.equal((await service.get(`/v1/charges/${theirs.charge_id}`, { key: victim })).status, 200)
+  })
+
+  t.test('people and keys without the scope get 403 on every admin route, and on every write', async (t) => {
+    const user = await service.tokenFor('victim', service.other)
+    const keys = { user, 'all but admin': service.client.key, reader: await service.newKey(['wallets:read']) }
+    const before = await snapshot(service)
+    let refused = 0
+    for (const route of routes.filter(({ operationId }) => ADMIN_ONLY.test(operationId))) {
+      for (const [who, key] of Object.entries(keys)) {
+        const path = fillPath(route.path, theirs as unknown as Record<string, string>)
+        const answer = await service.send(route.method, path, route.hasBody ? { reason: 'x' } : undefined, { key })
+        t.equal(answer.status, 403, `${who}: ${route.operationId}`)
+        t.equal(answer.body.code, 'forbidden')
+        refused += 1
+      }
+    }
+    for (const route of routes.filter(({ method, path }) => method !== 'GET' && path.startsWith('/v1'))) {
+      const path = fillPath(route.path, theirs as unknown as Record<string, string>)
+      t.equal((await service.send(route.method, path, {}, { key: user })).status, 403, `a person: ${route.operationId}`)
+      refused += 1
+    }
+    t.same(await snapshot(service), before)
+    t.comment(`${refused} refused, 0 effects`)
+  })
+
+  t.test('every scope opens its own routes and no other', async (t) => {
+    const config = new Map<string, Set<string>>()
+    const scopes = ['wallets:read', 'wallets:write', 'usage:write', 'grants:write', 'refunds:write', 'prices:read', 'prices:write'] as const
+    for (const scope of scopes) {
+      const key = await service.newKey([scope])
+      const open = new Set<string>()
+      for (const route of routes.filter(({ path }) => path.startsWith('/v1'))) {
+        const answer = await service.send(
+          route.method,
+          fillPath(route.path, ABSENT as unknown as Record<string, string>),
+          route.hasBody ? {} : undefined,
+          { key },
+        )
+        if (answer.status !== 403) open.add(route.operationId)
+      }
+      config.set(scope, open)
+    }
+    t.same(Object.fromEntries([...config].map(([scope, open]) => [scope, [...open].sort()])), {
+      'wallets:read': [
+        'getBalance',
+        'getCharge',
+        'getReservation',
+        'getUsage',
+        'getWallet',
+        'listGrants',
+        'listReservations',
+        'listTransactions',
+        'listWallets',
+      ],
+      'wallets:write': ['configureWallet', 'openWallet'],
+      'usage:write': ['batch', 'charge', 'check', 'commit', 'extend', 'issueToken', 'release', 'reportEvents', 'reserve'],
+      'grants:write': ['grant'],
+      'refunds:write': ['refund'],
+      'prices:read': ['listModels', 'listOperations'],
+      'prices:write': [],
+    })
+    const usage = await service.newKey(['usage:write'])
+    const commands = [{ operation: 'grant', idempotency_key: 'k', body: { wallet: mine, kind: 'bonus', amount: '1' } }]
+    t.match(await service.post('/v1/batch', { commands }, { key: usage }), {
+      status: 403,
+      body: { errors: [{ pointer: '/commands/0/operation' }] },
+    })
+    const refunds = [{ operation: 'refund', idempotency_key: 'k', charge_id: theirs.charge_id, body: {} }]
+    t.equal((await service.post('/v1/batch', { commands: refunds }, { key: usage })).status, 403, 'a batch is no way around a scope')
+    const admins = [{ operation: 'adjust', idempotency_key: 'k', body: { wallet: mine, amount: '1', reason: 'x' } }]
+    t.equal(
+      (await service.post('/v1/batch', { commands: admins }, { key: service.adminKey })).status,
+      400,
+      'and no admin command goes through it',
+    )
+  })
+
+  t.test('the book is sound', async (t) => t.same(await service.unsound(), []))
+})
+
+function variantsOf(route: DocumentedRoute, things: Things, mine: string): { path: string; body?: object | undefined }[] {
+  const paths = route.params.length === 0 ? [] : [fillPath(route.path, things as unknown as Record<string, string>)]
+  if (route.params.includes('wallet'))
+    paths.push(fillPath(route.path, { ...(things as unknown as Record<string, string>), wallet: things.owner }))
+  const bodies = bodiesOf(things, mine)[route.operationId]
+  if (paths.length > 0) return paths.flatMap((path) => (bodies ?? [undefined]).map((body) => ({ path, body })))
+  return (bodies ?? []).map((body) => ({ path: route.path, body }))
+}
+
+t.test('credentials', async (t) => {
+  const service = await createService(t)
+  const wallet = await service.wallet('10')
+  const { port } = await service.listen()
+
+  t.test('whatever is wrong with a credential, the answer is one', async (t) => {
+    const good = service.client.key
+    const wrong = [
+      undefined,
+      '',
+      'Bearer',
+      'Bearer ',
+      "Bearer ' OR '1'='1",
+      'Bearer null',
+      'Bearer undefined',
+      `Basic ${Buffer.from('a:b').toString('base64')}`,
+      `Token ${good}`,
+      good,
+      `Bearer ${good}x`,
+      `Bearer ${good.slice(0, -1)}`,
+      `Bearer ${good.slice(0, -1)}${good.endsWith('A') ? 'B' : 'A'}`,
+      `Bearer ${good.toUpperCase()}`,
+      `Bearer ${good} ${good}`,
+      `Bearer ${good},`,
+      `Bearer "${good}"`,
+      `Bearer ${'x'.repeat(8_000)}`,
+      'Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIiwicm9sZSI6ImFkbWluIiwiZXhwIjo5OTk5OTk5OTk5fQ.',
+      'Bearer a.b.c',
+      'Bearer ../../etc/passwd',
+      'Bearer %00',
+    ]
+    const answers = new Set<string>()
+    for (const authorization of wrong) {
+      const answer = await service.get('/v1/wallets', { key: null, headers: authorization === undefined ? {} : { authorization } })
+      t.equal(answer.status, 401, JSON.stringify(authorization)?.slice(0, 50))
+      t.equal(answer.headers['www-authenticate'], 'Bearer')
+      answers.add(answer.text.replace(/"instance":"[^"]*"/, ''))
+    }
+    t.equal(answers.size, 1, 'one constant body')
+    t.comment(`${wrong.length} wrong credentials, ${answers.size} body`)
+    t.equal(
+      (await service.get('/v1/wallets', { key: null, headers: { authorization: `bearer  ${good}` } })).status,
+      200,
+      'the scheme has no case',
+    )
+    t.equal((await service.get(`/v1/wallets?access_token=${good}`, { key: null })).status, 401, 'no key in a query')
+  })
+
+  t.test('two Authorization headers are refused', async (t) => {
+    const head = `host: localhost\r\nconnection: close\r\nauthorization: Bearer ${service.client.key}\r\n`
+    t.equal((await sendRaw(port, `GET /v1/wallets HTTP/1.1\r\n${head}authorization: Bearer ${service.adminKey}\r\n\r\n`)).status, 400)
+    t.equal((await sendRaw(port, `GET /v1/wallets HTTP/1.1\r\n${head}\r\n`)).status, 200)
+  })
+
+  t.test('spellings of a path and a host do not open admin routes', async (t) => {
+    const hosts = ['localhost/#@attacker', 'localhost#', 'localhost/v1/wallets', 'a@b', 'localhost\\@x', '127.0.0.1:99999999', "'", '']
+    for (const host of hosts) {
+      const answer = await sendRaw(port, `GET /v1/admin/clients HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`)
+      t.ok([400, 401, 403].includes(answer.status), `Host: ${host} → ${answer.status}`)
+    }
+    const paths = [
+      '/v1/admin/clients',
+      '/v1//admin/clients',
+      '/V1/admin/clients',
+      '/v1/admin/clients/',
+      '/v1/admin/%63lients',
+      '/v1/./admin/clients',
+      '/v1/x/../admin/clients',
+      '//v1/admin/clients',
+      '/v1/admin/clients;a=b',
+      '/v1/admin/clients%2f',
+      'http://evil/v1/admin/clients',
+    ]
+    for (const path of paths) {
+      for (const [who, key, statuses] of [
+        ['nobody', null, [400, 401, 404]],
+        ['a backend', service.client.key, [400, 403, 404]],
+      ] as const) {
+        const authorization = key === null ? '' : `authorization: Bearer ${key}\r\n`
+        const answer = await sendRaw(port, `GET ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n${authorization}\r\n`)
+        t.ok((statuses as readonly number[]).includes(answer.status), `${who} at ${path} → ${answer.status}`)
+      }
+    }
+    for (const header of [
+      'x-forwarded-for: 127.0.0.1',
+      'x-original-url: /v1/admin/clients',
+      'x-rewrite-url: /v1/admin/clients',
+      'x-http-method-override: DELETE',
+      'forwarded: for=127.0.0.1',
+    ]) {
+      const answer = await sendRaw(port, `GET /v1/admin/clients HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n${header}\r\n\r\n`)
+      t.equal(answer.status, 401, header)
+    }
+  })
+
+  t.test('unknown routes and methods say nothing of who may', async (t) => {
+    t.match(await service.get('/v1/nothing', { key: null }), { status: 404, body: { code: 'route_not_found' } })
+    t.match(await service.send('DELETE', `/v1/wallets/${wallet}`), {
+      status: 405,
+      headers: { allow: /GET/ },
+      body: { code: 'method_not_allowed' },
+    })
+    t.match(await service.send('PUT', '/v1/wallets', {}, { key: null }), { status: 405 })
+  })
+
+  t.test('a revoked key is refused at once where it was revoked, and within a minute elsewhere', async (t) => {
+    const elsewhere = await service.another()
+    const { body: made } = await service.post(
+      `/v1/admin/clients/${service.client.wireId}/keys`,
+      { name: 'k', scopes: ['wallets:read'] },
+      { key: service.adminKey },
+    )
+    for (const app of [service, elsewhere]) t.equal((await app.get('/v1/wallets', { key: made.key })).status, 200)
+    t.equal((await service.post(`/v1/admin/keys/${made.id}/revoke`, {}, { key: service.adminKey })).status, 200)
+    t.equal((await service.get('/v1/wallets', { key: made.key })).status, 401, 'here')
+    const cached = (await elsewhere.get('/v1/wallets', { key: made.key })).status
+    t.ok(PRINCIPAL_KEPT_MS <= 60_000)
+    shift += PRINCIPAL_KEPT_MS + 1
+    t.equal((await elsewhere.get('/v1/wallets', { key: made.key })).status, 401, 'there')
+    t.comment(`at once on another process: ${cached}; after ${PRINCIPAL_KEPT_MS / 1000} s: 401`)
+  })
+
+  t.test('a key and a token end by themselves', async (t) => {
+    const expires_at = new Date(Date.now() + 60_000).toISOString()
+    const { body: made } = await service.post(
+      `/v1/admin/clients/${service.client.wireId}/keys`,
+      { name: 'k', scopes: ['usage:write', 'wallets:read'], expires_at },
+      { key: service.adminKey },
+    )
+    const token = (await service.post('/v1/tokens', { sub: 'alice', ttl_seconds: 3_600 }, { key: made.key })).body
+    t.ok(Date.parse(token.expires_at) <= Date.parse(expires_at), 'a token does not outlive the key that asked for it')
+    t.equal((await service.get('/v1/wallets', { key: made.key })).status, 200)
+    t.equal((await service.get('/v1/wallets', { key: token.token })).status, 200)
+    shift += 60_000
+    t.equal((await service.get('/v1/wallets', { key: made.key })).status, 401)
+    shift += 61_000
+    t.equal((await service.get('/v1/wallets', { key: token.token })).status, 401)
+  })
+
+  t.test('credentials that nobody knows do not reach the database more than once each', async (t) => {
+    const before = (
+      await service.query(`select xact_commit + xact_rollback as n from pg_stat_database where datname = current_database()`)
+    )[0].n
+    const answers = await Promise.all(
+      times(400, (i) => service.get('/v1/wallets', { key: `fbx_00000000_${String(i % 4).padEnd(43, 'x')}` })),
+    )
+    t.ok(answers.every((answer) => answer.status === 401))
+    await new Promise((resolve) => setTimeout(resolve, 1_100))
+    const after = (
+      await service.query(`select xact_commit + xact_rollback as n from pg_stat_database where datname = current_database()`)
+    )[0].n
+    t.ok(Number(after) - Number(before) < 100, `400 requests with 4 wrong keys: ${Number(after) - Number(before)} transactions`)
+  })
+
+  t.test('the book is sound', async (t) => t.same(await service.unsound(), []))
+})

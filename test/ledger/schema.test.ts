@@ -1,0 +1,178 @@
+import pg from 'pg'
+import t from 'tap'
+import { makeRichBook } from '../helpers/rich-book.ts'
+import { createService } from '../helpers/service.ts'
+
+/**
+ * What the database refuses by itself, whoever asks: every CHECK, key and foreign key of the schema has a row here that breaks it
+ * and nothing else, and the append-only tables take no change.
+ */
+
+/** A row of this table as it is, with these columns replaced. */
+interface Broken {
+  readonly table: string
+  readonly patch: Readonly<Record<string, unknown>>
+  /** Which row to start from; any when absent. */
+  readonly where?: string
+}
+
+const LONG = (n: number) => 'x'.repeat(n)
+const BYTES = (n: number) => `\\x${'00'.repeat(n)}`
+
+const CHECKS: Readonly<Record<string, Broken>> = {
+  clients_name_check: { table: 'clients', patch: { name: LONG(101) } },
+  api_keys_name_check: { table: 'api_keys', patch: { name: '' } },
+  api_keys_sha256_check: { table: 'api_keys', patch: { sha256: BYTES(31) } },
+  wallets_held_check: { table: 'wallets', patch: { held: -1 } },
+  wallets_debt_check: { table: 'wallets', patch: { debt: -1, balance: 5 }, where: 'held = 0' },
+  wallets_overdraft_limit_check: { table: 'wallets', patch: { overdraft_limit: -1 } },
+  wallets_low_balance_threshold_check: { table: 'wallets', patch: { low_balance_threshold: -1 } },
+  wallets_status_check: { table: 'wallets', patch: { status: 'blocked' } },
+  wallets_version_check: { table: 'wallets', patch: { version: 0 } },
+  wallets_transaction_seq_check: { table: 'wallets', patch: { transaction_seq: -1 }, where: 'head_hash is not null' },
+  wallets_held_covered: { table: 'wallets', patch: { balance: 10, debt: 0, held: 11 } },
+  wallets_chain_has_head: { table: 'wallets', patch: { head_hash: null }, where: 'transaction_seq > 0' },
+  grants_kind_check: { table: 'grants', patch: { kind: 'gift' } },
+  grants_amount_check: { table: 'grants', patch: { amount: 0, remaining: 0, held: 0 } },
+  grants_priority_check: { table: 'grants', patch: { priority: 1001 } },
+  grants_figures_nested: { table: 'grants', patch: { amount: 10, remaining: 11, held: 0, spent_at: null }, where: 'posted_at is not null' },
+  grants_scheduled_is_in_no_figure: { table: 'grants', patch: { posted_at: null, remaining: 1, held: 0, spent_at: null } },
+  grants_spent_is_empty: {
+    table: 'grants',
+    patch: { spent_at: '2026-01-01T00:00:00Z', remaining: 1, held: 0 },
+    where: 'posted_at is not null',
+  },
+  grants_times_ordered: { table: 'grants', patch: { effective_at: '2026-01-01T00:00:00Z', expires_at: '2026-01-01T00:00:00Z' } },
+  reservations_status_check: { table: 'reservations', patch: { status: 'lost' } },
+  reservations_requested_check: { table: 'reservations', patch: { requested: -1 } },
+  reservations_amount_check: { table: 'reservations', patch: { amount: -1 } },
+  reservations_cost_check: { table: 'reservations', patch: { cost: -1 } },
+  reservations_parts_fit: { table: 'reservations', patch: { amount: 10, captured: 6, released: 5 }, where: `status = 'held'` },
+  reservations_final_is_settled: { table: 'reservations', patch: { amount: 10, captured: 5, released: 4 }, where: `status = 'committed'` },
+  reservations_final_has_time: { table: 'reservations', patch: { finalized_at: null }, where: `status = 'committed'` },
+  charges_basis_check: { table: 'charges', patch: { basis: 'guessed' } },
+  charges_parts_add_up: { table: 'charges', patch: { cost: 10, captured: 5, overage: 6, uncollected: 0 } },
+  charges_refunds_fit: { table: 'charges', patch: { cost: 10, captured: 5, overage: 5, uncollected: 0, refunded: 11 } },
+  transactions_seq_check: { table: 'transactions', patch: { seq: 0 } },
+  transactions_kind_check: { table: 'transactions', patch: { kind: 'gift' } },
+  transactions_amount_check: { table: 'transactions', patch: { amount: 0 } },
+  transactions_counter_account_check: { table: 'transactions', patch: { counter_account: 'pocket' } },
+  transactions_hash_check: { table: 'transactions', patch: { hash: BYTES(31) } },
+  idempotency_keys_key_check: { table: 'idempotency_keys', patch: { key: '' } },
+  idempotency_keys_fingerprint_check: { table: 'idempotency_keys', patch: { fingerprint: BYTES(33) } },
+  idempotency_keys_status_check: { table: 'idempotency_keys', patch: { status: 500, effect_id: null } },
+  idempotency_refusal_has_no_effect: { table: 'idempotency_keys', patch: { status: 402 }, where: 'effect_id is not null' },
+  audit_log_reason_check: { table: 'audit_log', patch: { reason: '' } },
+  price_versions_model_check: { table: 'price_versions', patch: { model: '' } },
+  price_versions_input_usd_per_million_check: { table: 'price_versions', patch: { input_usd_per_million: -1 } },
+  price_versions_output_usd_per_million_check: { table: 'price_versions', patch: { output_usd_per_million: -1 } },
+  operation_versions_operation_check: { table: 'operation_versions', patch: { operation: LONG(101) } },
+  operation_versions_unit_cost_check: { table: 'operation_versions', patch: { unit_cost: -1 } },
+  markups_percent_check: { table: 'markups', patch: { percent: -1 } },
+  exchange_rates_currency_check: { table: 'exchange_rates', patch: { currency: 'usd' } },
+  exchange_rates_purpose_check: { table: 'exchange_rates', patch: { purpose: 'both' } },
+  exchange_rates_credits_per_unit_check: { table: 'exchange_rates', patch: { credits_per_unit: 0 } },
+  charge_policies_minimum_charge_check: { table: 'charge_policies', patch: { minimum_charge: -1 } },
+  charge_policies_maximum_charge_check: { table: 'charge_policies', patch: { maximum_charge: 0 } },
+}
+
+const FOREIGN_KEYS: Readonly<Record<string, Broken>> = {
+  api_keys_client_id_fkey: { table: 'api_keys', patch: { client_id: '00000000-0000-7000-8000-000000000000' } },
+  wallets_client_id_fkey: { table: 'wallets', patch: { client_id: '00000000-0000-7000-8000-000000000000' } },
+}
+
+const APPEND_ONLY = ['transactions', 'audit_log', 'price_versions', 'operation_versions', 'markups', 'exchange_rates', 'charge_policies']
+
+interface Constraint {
+  readonly tab: string
+  readonly name: string
+  readonly kind: 'c' | 'u' | 'p' | 'f'
+}
+
+t.test('the schema', async (t) => {
+  const service = await createService(t)
+  await makeRichBook(service)
+  await service.post('/v1/admin/charge-policies', { minimum_charge: '0', maximum_charge: '10', reason: 'x' }, { key: service.adminKey })
+  const client = new pg.Client({ connectionString: service.url })
+  await client.connect()
+  t.teardown(() => client.end())
+  const { rows: constraints } = await client.query<Constraint>(
+    `select conrelid::regclass::text as tab, conname as name, contype as kind from pg_constraint
+      where connamespace = 'public'::regnamespace and contype in ('c', 'u', 'p', 'f') order by 1, 2`,
+  )
+  const named = (...kinds: Constraint['kind'][]) => constraints.filter(({ kind }) => kinds.includes(kind)).map(({ name }) => name)
+
+  /** Inserts a copy of a row while only these constraints of its table stand. @returns the SQLSTATE and the constraint, null where it is taken */
+  async function insertCopy({ table, patch, where = 'true' }: Broken, standing: (constraint: Constraint) => boolean) {
+    await client.query('begin')
+    try {
+      for (const constraint of constraints) {
+        if (constraint.tab === table && !standing(constraint))
+          await client.query(`alter table ${table} drop constraint ${constraint.name} cascade`)
+      }
+      const { rowCount } = await client.query(
+        `insert into ${table} select (jsonb_populate_record(null::${table}, to_jsonb(t) || $1::jsonb)).* from ${table} t where ${where} limit 1`,
+        [JSON.stringify(patch)],
+      )
+      if (rowCount !== 1) throw new Error(`${table} has no such row`)
+      return null
+    } catch (error) {
+      if (!(error instanceof pg.DatabaseError)) throw error
+      return { sqlstate: error.code, constraint: error.constraint }
+    } finally {
+      await client.query('rollback')
+    }
+  }
+
+  t.test('every CHECK refuses the row that breaks it', async (t) => {
+    t.same(Object.keys(CHECKS).sort(), named('c').sort(), 'each has its row here')
+    for (const [name, broken] of Object.entries(CHECKS)) {
+      t.same(await insertCopy(broken, (constraint) => constraint.name === name), { sqlstate: '23514', constraint: name }, name)
+      t.same(await insertCopy({ ...broken, patch: {} }, ({ kind }) => kind === 'c'), null, `${name} takes the row as it was`)
+    }
+    t.comment(`${Object.keys(CHECKS).length} checks`)
+  })
+
+  t.test('every key refuses a second row', async (t) => {
+    const keys = constraints.filter(({ kind }) => kind === 'u' || kind === 'p')
+    for (const { tab, name } of keys) {
+      if (tab === 'watermarks' || tab.startsWith('_') || tab.includes('migration')) continue
+      t.same(
+        await insertCopy({ table: tab, patch: {} }, (constraint) => constraint.name === name),
+        { sqlstate: '23505', constraint: name },
+        name,
+      )
+    }
+    t.ok(named('p').includes('idempotency_keys_pkey') && named('p').includes('transactions_pkey'))
+    t.comment(`${keys.length} keys`)
+  })
+
+  t.test('every foreign key refuses a row that points at nothing', async (t) => {
+    t.same(Object.keys(FOREIGN_KEYS).sort(), named('f').sort())
+    for (const [name, broken] of Object.entries(FOREIGN_KEYS)) {
+      t.same(await insertCopy(broken, (constraint) => constraint.name === name), { sqlstate: '23503', constraint: name }, name)
+    }
+  })
+
+  t.test('append-only tables take no change', async (t) => {
+    for (const table of APPEND_ONLY) {
+      const [column] = (
+        await client.query(`select attname as name from pg_attribute where attrelid = $1::regclass and attname = 'created_at'`, [table])
+      ).rows
+      for (const statement of [
+        `update ${table} set ${column.name} = ${column.name} + interval '1 s'`,
+        `update ${table} set ${column.name} = ${column.name}`,
+        `delete from ${table}`,
+        `truncate ${table}`,
+        `truncate ${table} cascade`,
+      ]) {
+        await t.rejects(client.query(statement), { code: '23001', message: /append-only/ }, statement)
+      }
+      const [row] = (await client.query(`select count(*)::int as n from ${table}`)).rows
+      t.ok(row.n > 0, `${table} has its rows still`)
+    }
+    t.comment(`${APPEND_ONLY.length} tables, ${APPEND_ONLY.length * 5} changes refused`)
+  })
+
+  t.test('the book is sound', async (t) => t.same(await service.unsound(), []))
+})
