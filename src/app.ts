@@ -56,7 +56,7 @@ export async function buildApp(config: Config, rooms: Rooms, logger: Logger): Pr
     batchRoutes(v1, operations.batchable, lane)
     walletRoutes(v1, { lane, reads: rooms.walletReads, grantReads: rooms.grantReads })
     reservationRoutes(v1, { reads: rooms.reservationReads, walletReads: rooms.walletReads, check: rooms.check })
-    chargeRoutes(v1, { lane, reads: rooms.chargeReads, prices: () => rooms.prices.current() })
+    chargeRoutes(v1, { lane, reads: rooms.chargeReads, prices: rooms.prices, estimate: rooms.estimate })
     pricingRoutes(v1, { store: rooms.priceStore, keeper: rooms.prices })
     authRoutes(v1, { store: rooms.keys })
   })

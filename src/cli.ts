@@ -14,6 +14,7 @@ const COMMANDS: readonly (readonly [name: string, summary: string, load: () => P
   ['seed', 'add the first price list, and with --demo a client to try things with', () => import('./cli/seed.ts')],
   ['keys', 'create, list and revoke API keys', () => import('./cli/keys.ts')],
   ['token', 'mint a token for a person', () => import('./cli/token.ts')],
+  ['prices', 'import public price lists and decide on what is implausible in them', () => import('./cli/prices.ts')],
   ['verify', 'check every invariant of the book', () => import('./cli/verify.ts')],
   ['doctor', 'check the installation and say what to do', () => import('./cli/doctor.ts')],
   ['replay', 'replay a recorded trace against a running service', () => import('./cli/replay.ts')],
@@ -64,6 +65,9 @@ function versionOf(): string {
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
   return version
 }
+
+// Whoever reads the output may have seen enough: `farebox prices quarantine | head`.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : EXIT_FAILED))
 
 try {
   await run(process.argv.slice(2))

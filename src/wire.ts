@@ -1,7 +1,11 @@
 import { createKeyStore } from './auth/key-store-prisma.ts'
+import { estimateWith } from './charges/estimated.ts'
 import { chargeOperations } from './charges/operations.ts'
 import { chargeReads } from './charges/reads-prisma.ts'
+import type { Estimate } from './charges/schemas.ts'
 import { chargeStore } from './charges/store-pg.ts'
+import { startCounterThread } from './estimates/counter-thread.ts'
+import { createEstimator } from './estimates/estimate.ts'
 import { grantOperations } from './grants/operations.ts'
 import { grantReads } from './grants/reads-prisma.ts'
 import { grantStore } from './grants/store-pg.ts'
@@ -14,6 +18,7 @@ import { createBatchStore } from './ledger/batch-pg.ts'
 import { Lane } from './ledger/lane.ts'
 import { Places } from './ledger/places.ts'
 import type { RowStore } from './ledger/store.ts'
+import { type Listening, listen } from './platform/listen-pg.ts'
 import type { Logger } from './platform/logger.ts'
 import { createPrisma } from './platform/prisma.ts'
 import { keepPriceBook, type PriceBookKeeper } from './pricing/price-book.ts'
@@ -31,6 +36,8 @@ import { walletReads } from './wallets/reads-prisma.ts'
 /** Batches under way at once: while the database works on one, the process decides the next. */
 const LANES = 2
 const SWEEP_SECONDS = 1
+/** Where the database announces new versions of prices; the migration names it too. */
+const PRICES_CHANNEL = 'farebox_prices'
 const RETENTION_SECONDS = 3_600
 
 /** The rooms whose rows pass through the lane. */
@@ -46,11 +53,14 @@ export interface Rooms {
   readonly reservationReads: ReturnType<typeof reservationReads>
   readonly prices: PriceBookKeeper
   readonly priceStore: ReturnType<typeof priceStore>
+  readonly estimate: Estimate
   readonly check: ReturnType<typeof createCheck>
   /** Every money-moving operation, by room. */
   readonly operations: ReturnType<typeof operationsOf>
   /** Resolves when the database answers. */
   ping(): Promise<unknown>
+  /** Starts to learn of what other processes change. */
+  listen(): void
   /** Starts the background jobs in this process. */
   startJobs(): Promise<JobRunner>
   /** Finishes what is under way and gives up all connections. */
@@ -58,12 +68,12 @@ export interface Rooms {
 }
 
 /** Operations need prices when they are decided, not when they are described: the documentation is made without a database. */
-export function operationsOf(prices: Pick<PriceBookKeeper, 'current'>) {
+export function operationsOf(prices: Pick<PriceBookKeeper, 'current'>, estimate: Estimate) {
   const book = () => prices.current()
   return {
     batchable: [
-      ...reservationOperations(book),
-      ...chargeOperations(book),
+      ...reservationOperations(book, estimate),
+      ...chargeOperations(book, estimate),
       ...grantOperations.filter((operation) => operation.scope !== 'admin'),
     ],
     others: [...grantOperations.filter((operation) => operation.scope === 'admin'), ...adjustmentOperations],
@@ -79,6 +89,7 @@ export async function createRooms(url: string, log: Logger): Promise<Rooms> {
     await rooms.close()
     throw error
   }
+  rooms.listen()
   return rooms
 }
 
@@ -87,6 +98,8 @@ export function wireRooms(url: string, log: Logger): Rooms {
   const prisma = createPrisma(url)
   const store = priceStore(prisma)
   const prices = keepPriceBook(store, log)
+  const estimator = createEstimator(startCounterThread, log)
+  const estimate = estimateWith(estimator, () => prices.current())
   const places = new Places()
   const batchStores = Array.from({ length: LANES }, (_, index) =>
     createBatchStore({ url, name: `farebox-lane-${index + 1}`, stores: ROW_STORES, renderRefusal: renderProblem, places }),
@@ -101,9 +114,11 @@ export function wireRooms(url: string, log: Logger): Rooms {
     reservationReads: reservationReads(prisma),
     prices,
     priceStore: store,
-    check: createCheck(readForCheck(prisma), () => prices.current()),
-    operations: operationsOf(prices),
+    estimate,
+    check: createCheck(readForCheck(prisma), () => prices.current(), estimate),
+    operations: operationsOf(prices, estimate),
   }
+  let listening: Listening | undefined
   return {
     ...rooms,
     ping: () => prisma.$queryRaw`select 1 as ok`,
@@ -126,8 +141,13 @@ export function wireRooms(url: string, log: Logger): Rooms {
         ],
         log,
       ),
+    listen() {
+      listening ??= listen(url, PRICES_CHANNEL, prices.refreshSoon, log)
+    },
     async close() {
       prices.stop()
+      await listening?.stop()
+      await estimator.close()
       await lane.stop()
       await prisma.$disconnect()
     },

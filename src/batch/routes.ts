@@ -59,13 +59,15 @@ export function batchRoutes(app: FastifyInstance, operations: readonly Operation
     async (request, reply) => {
       const caller = callerOf(request)
       const { scopes } = principalOf(request)
-      const commands = request.body.commands.map((item, index): Command => {
-        const { operation: name, idempotency_key: key, body, ...params } = item as BatchItem
+      const items = request.body.commands as unknown as readonly BatchItem[]
+      const prepared = await Promise.all(items.map(({ operation, body }) => byName.get(operation)?.prepare?.(body) ?? body))
+      const commands = items.map((item, index): Command => {
+        const { operation: name, idempotency_key: key, body, ...params } = item
         const operation = byName.get(name) as Operation
         if (!scopes.has('admin') && !scopes.has(operation.scope as never)) {
           throw forbidden(`/commands/${index}/operation`, `This key lacks the scope ${operation.scope}.`)
         }
-        return toCommand(operation, caller, key, params, body)
+        return toCommand(operation, caller, key, params, body, prepared[index])
       })
       const answers = await settledAnswers(lane.submitAll(commands), request.id)
       const results = answers.map(({ status, replayed, body }) => `{"status":${status},"replayed":${replayed},"body":${body}}`)

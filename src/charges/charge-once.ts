@@ -6,7 +6,8 @@ import type { Draft } from '../ledger/book.ts'
 import { done, type Outcome, refuse } from '../ledger/command.ts'
 import { ownerOf, type Wallet } from '../ledger/wallet.ts'
 import type { PriceBook } from '../pricing/prices.ts'
-import { type CostRequest, costOf, exceedsMaximum, quoteWhole, termsAt } from '../pricing/quote.ts'
+import { type CostRequest, costOf, exceedsMaximum, quoteWhole } from '../pricing/quote.ts'
+import { isExempt, NO_SUBJECT, termsAt } from '../pricing/terms.ts'
 import { type Charge, type Payee, SHARE_WHOLE_PPM } from './charge.ts'
 import { type ChargeDetails, collect } from './collect.ts'
 import { forced } from './force.ts'
@@ -38,10 +39,11 @@ export function chargeOnce(
   settle(draft, wallet.id)
 
   const request = input.cost
-  const terms = termsAt(prices, draft.now, request)
+  const terms = termsAt(prices, draft.now, request.amount === undefined ? request : NO_SUBJECT)
   if (!terms.ok) return terms
-  const exempt = input.resourceOwner !== null && input.resourceOwner === ownerOf(wallet)
-  const quote = quoteWhole(terms.value, request, exempt)
+  const priced = quoteWhole(terms.value, request, isExempt(prices, draft.now, input.resourceOwner, ownerOf(wallet)))
+  if (!priced.ok) return priced
+  const quote = priced.value
   const cost = costOf(quote)
   if (exceedsMaximum(terms.value, cost) && !forced(draft, input.force, cost)) {
     return refuse(refusal('charge_exceeds_maximum', 'The cost exceeds the largest charge of the policy; an admin may force it.'))

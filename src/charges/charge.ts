@@ -2,7 +2,8 @@ import type { Micro } from '../kernel/credits.ts'
 import type { Instant } from '../kernel/time.ts'
 import { Table } from '../ledger/book.ts'
 import type { Draw } from '../ledger/transaction.ts'
-import type { Quote, Usage } from '../pricing/quote.ts'
+import type { Usage } from '../pricing/pools.ts'
+import type { Quote } from '../pricing/quote.ts'
 
 /** Whether the usage is what the provider measured or somebody's guess. */
 export type Basis = 'actual' | 'estimated'
@@ -42,6 +43,8 @@ export interface Charge {
   readonly model: string | null
   readonly operation: string | null
   readonly usage: Usage | null
+  /** The provider's own usage with its format, JSON as it was given. */
+  readonly rawUsage: string | null
   readonly quote: Quote
   /** The grants it was paid from, in the order in which they were drawn. What went into debt drew none. */
   readonly draws: readonly Draw[]

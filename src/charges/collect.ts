@@ -15,6 +15,7 @@ import { type Basis, type Charge, charges, type Earning, type Payee, SHARE_WHOLE
 /** What the caller says of a charge besides its cost. */
 export interface ChargeDetails {
   readonly basis: Basis
+  readonly rawUsage: string | null
   readonly payees: readonly Payee[]
   readonly reference: string | null
   readonly metadata: string | null
@@ -102,6 +103,7 @@ export function collect(draft: Draft, input: CollectInput): Outcome<Collected> {
     model: input.quote.terms.model?.id ?? null,
     operation: input.quote.terms.operation?.id ?? null,
     usage: input.quote.usage ?? null,
+    rawUsage: input.rawUsage,
     quote: input.quote,
     draws,
     earnings,

@@ -11,12 +11,14 @@ import { chargeOnce } from './charge-once.ts'
 import type { ChargeDetails } from './collect.ts'
 import { refund } from './refund.ts'
 import {
+  type CostBody,
   chargeAnswer,
   chargeBody,
   chargeParams,
   chargeToWire,
   costRequest,
   type detailsFields,
+  type Estimate,
   noParams,
   refundAnswer,
   refundBody,
@@ -34,9 +36,10 @@ export function payeesOf(body: Pick<DetailsBody, 'payees'>) {
   }
 }
 
-export function details(body: Partial<DetailsBody>): Omit<ChargeDetails, 'payees'> {
+export function details(body: Partial<DetailsBody> & Pick<CostBody, 'raw_usage'>): Omit<ChargeDetails, 'payees'> {
   return {
     basis: body.basis ?? 'actual',
+    rawUsage: body.raw_usage ? JSON.stringify({ format: body.raw_usage.format, body: body.raw_usage.body }) : null,
     reference: body.reference ?? null,
     metadata: jsonOrNull(body.metadata),
     occurredAt: body.occurred_at === undefined ? null : Date.parse(body.occurred_at),
@@ -53,8 +56,12 @@ export function mayForce(caller: Caller, force: boolean): boolean {
   return force
 }
 
-/** The money-moving operations of this room. @param prices the price book in force when a command is decided */
-export function chargeOperations(prices: () => PriceBook): Operation[] {
+/**
+ * The money-moving operations of this room.
+ * @param prices the price book in force when a command is decided
+ * @param estimate counts the tokens of a text before that
+ */
+export function chargeOperations(prices: () => PriceBook, estimate: Estimate): Operation[] {
   return [
     operation({
       name: 'charge',
@@ -69,6 +76,7 @@ export function chargeOperations(prices: () => PriceBook): Operation[] {
       params: noParams,
       body: chargeBody,
       answer: chargeAnswer,
+      prepare: estimate,
       plan(caller, _params, body) {
         const payees = payeesOf(body)
         const input = {

@@ -3,12 +3,20 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { problemResponses } from '../http/openapi.ts'
 import { formatCredits } from '../kernel/credits.ts'
-import { fail } from '../kernel/errors.ts'
-import { fromWireId } from '../kernel/ids.ts'
+import { FareboxError, fail } from '../kernel/errors.ts'
+import { fromWireId, toWireId } from '../kernel/ids.ts'
 import type { Lane } from '../ledger/lane.ts'
 import { accessOf, callerOf, JSON_MEDIA_TYPE, settledAnswers } from '../ledger/routes.ts'
-import type { PriceBook } from '../pricing/prices.ts'
+import { doubtsOf } from '../pricing/plausible.ts'
+import type { PriceBookKeeper } from '../pricing/price-book.ts'
+import { quoteWhole } from '../pricing/quote.ts'
+import { quoteObject, quoteToWire } from '../pricing/quote-schemas.ts'
+import { recompute } from '../pricing/recompute.ts'
+import { previewAnswer, previewBody } from '../pricing/schemas.ts'
+import { NO_SUBJECT, termsAt } from '../pricing/terms.ts'
+import { collected } from './charge.ts'
 import { eventCommands, fromCloudEvent } from './events.ts'
+import { changePercent, previewRate } from './preview.ts'
 import type { ChargeReads } from './reads-prisma.ts'
 import {
   type CloudEvent,
@@ -16,9 +24,12 @@ import {
   chargeParams,
   chargeToWire,
   cloudEvent,
+  costRequest,
+  type Estimate,
   EVENTS_MAX,
   ownEvent,
-  quoteToWire,
+  quoteBody,
+  recomputeAnswer,
   type UsageEvent,
 } from './schemas.ts'
 
@@ -45,11 +56,15 @@ const eventsAnswer = z
   })
   .meta({ id: 'EventsResponse' })
 
-/** `GET /v1/charges/{charge_id}` and `POST /v1/events`. */
-export function chargeRoutes(
-  app: FastifyInstance,
-  services: { readonly lane: Pick<Lane, 'submitAll'>; readonly reads: ChargeReads; readonly prices: () => PriceBook },
-): void {
+export interface ChargeServices {
+  readonly lane: Pick<Lane, 'submitAll'>
+  readonly reads: ChargeReads
+  readonly prices: Pick<PriceBookKeeper, 'current' | 'refresh'>
+  readonly estimate: Estimate
+}
+
+/** Reads of charges, quotes, and `POST /v1/events`. */
+export function chargeRoutes(app: FastifyInstance, services: ChargeServices): void {
   const typed = app.withTypeProvider<ZodTypeProvider>()
 
   typed.get(
@@ -71,7 +86,110 @@ export function chargeRoutes(
     },
   )
 
-  const toCommand = eventCommands(services.prices)
+  typed.get(
+    '/v1/charges/:charge_id/recompute',
+    {
+      config: { operation: 'charge.recompute', scope: 'self', keyScope: 'wallets:read' },
+      schema: {
+        operationId: 'recomputeCharge',
+        tags: ['Charges'],
+        summary: 'Work a charge out again',
+        description: 'From what was consumed and the stored versions of prices alone, none of the figures that were frozen with it.',
+        params: chargeParams,
+        response: { 200: recomputeAnswer, ...problemResponses([400, 401, 403, 404, 503]) },
+      },
+    },
+    async (request) => {
+      const charge = await services.reads.find(fromWireId('charge', request.params.charge_id) as string, accessOf(request))
+      if (!charge) throw fail('charge_not_found', 'No charge of yours has this id.')
+      let again = recompute(services.prices.current(), charge.quote)
+      if (again.missing.length > 0) {
+        // Another process may know a version that this one has not read yet.
+        await services.prices.refresh()
+        again = recompute(services.prices.current(), charge.quote)
+      }
+      return {
+        charge_id: toWireId('charge', charge.id),
+        cost: formatCredits(charge.cost),
+        recomputed: again.cost === null ? null : formatCredits(again.cost),
+        matches: again.cost === charge.cost,
+        missing_versions: again.missing.map((id) => toWireId('price', id)),
+        quote: again.quote && quoteToWire(again.quote),
+      }
+    },
+  )
+
+  typed.post(
+    '/v1/quotes',
+    {
+      config: { operation: 'quote', scope: 'prices:read' },
+      schema: {
+        operationId: 'quote',
+        tags: ['Prices'],
+        summary: 'Ask what work costs',
+        description:
+          'A question, not a command: it touches no wallet and needs no Idempotency-Key. The lines are exact; they are rounded once, as a whole.',
+        body: quoteBody,
+        response: { 200: quoteObject, ...problemResponses([400, 401, 403, 413, 415, 422, 503]) },
+      },
+    },
+    async ({ body }) => {
+      const request = costRequest(await services.estimate(body))
+      const at = body.at === undefined ? Date.now() : Date.parse(body.at)
+      const terms = termsAt(services.prices.current(), at, request.amount === undefined ? request : NO_SUBJECT)
+      if (!terms.ok) throw new FareboxError(terms.refusal)
+      const quote = quoteWhole(terms.value, request, false)
+      if (!quote.ok) throw new FareboxError(quote.refusal)
+      return quoteToWire(quote.value)
+    },
+  )
+
+  typed.post(
+    '/v1/admin/exchange-rates/preview',
+    {
+      config: { operation: 'previewExchangeRate', scope: 'admin' },
+      schema: {
+        operationId: 'previewExchangeRate',
+        tags: ['Prices'],
+        summary: 'See what an exchange rate would do',
+        description: 'What purchases of 5 to 100 would bring, and what the last charges for models would have cost. Nothing is set.',
+        body: previewBody,
+        response: { 200: previewAnswer, ...problemResponses([400, 401, 403, 413, 415, 503]) },
+      },
+    },
+    async ({ body }) => {
+      const rate = { currency: body.currency, purpose: body.purpose, creditsPerUnit: body.credits_per_unit }
+      const now = Date.now()
+      const charges = await services.reads.lastOfModels(body.charges)
+      const preview = previewRate(services.prices.current(), now, rate, charges)
+      const sum = (of: 'before' | 'after') => formatCredits(preview.charges.reduce((total, charge) => total + charge[of], 0n))
+      return {
+        currency: rate.currency,
+        purpose: rate.purpose,
+        present: preview.present,
+        proposed: rate.creditsPerUnit,
+        change_percent: preview.present === null ? null : changePercent(preview.present, rate.creditsPerUnit),
+        implausible: doubtsOf(services.prices.current(), { kind: 'rate', version: rate }, now),
+        purchases: preview.purchases.map(({ amount, before, after }) => ({
+          amount,
+          currency: rate.currency,
+          credits_now: before === null ? null : formatCredits(before),
+          credits_then: after === null ? null : formatCredits(after),
+        })),
+        charges: preview.charges.map(({ charge, before, after }) => ({
+          id: toWireId('charge', charge.id),
+          wallet_id: toWireId('wallet', charge.walletId),
+          model: charge.model ?? '',
+          charged: formatCredits(collected(charge)),
+          cost_now: formatCredits(before),
+          cost_then: formatCredits(after),
+        })),
+        total: { charges: preview.charges.length, cost_now: sum('before'), cost_then: sum('after') },
+      }
+    },
+  )
+
+  const toCommand = eventCommands(() => services.prices.current())
   typed.post(
     '/v1/events',
     {

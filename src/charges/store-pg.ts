@@ -2,7 +2,8 @@ import { grantsOfCharges } from '../grants/store-pg.ts'
 import type { RowStore } from '../ledger/store.ts'
 import { drawsFromJson, drawsToJson } from '../ledger/transaction.ts'
 import { type Column, insertStatement, updateStatement, uuids } from '../platform/sql.ts'
-import type { Quote, Usage } from '../pricing/quote.ts'
+import type { Usage } from '../pricing/pools.ts'
+import type { Quote } from '../pricing/quote.ts'
 import { type Basis, type Charge, charges, type Earning } from './charge.ts'
 
 interface ChargeSqlRow {
@@ -20,6 +21,7 @@ interface ChargeSqlRow {
   readonly model: string | null
   readonly operation: string | null
   readonly usage: Usage | null
+  readonly raw_usage: string | null
   readonly quote: Quote
   readonly draws: readonly { grant: string; amount: string }[]
   readonly payees: readonly { wallet: string; share_ppm: string; amount: string }[] | null
@@ -46,6 +48,7 @@ function fromRow(row: ChargeSqlRow): Charge {
     model: row.model,
     operation: row.operation,
     usage: row.usage,
+    rawUsage: row.raw_usage,
     quote: row.quote,
     draws: drawsFromJson(row.draws),
     earnings: earningsFromJson(row.payees),
@@ -81,6 +84,7 @@ const insertColumns: readonly Column<Charge>[] = [
   ['model', 'text', (c) => c.model],
   ['operation', 'text', (c) => c.operation],
   ['usage', 'json', (c) => (c.usage === null ? null : JSON.stringify(c.usage))],
+  ['raw_usage', 'json', (c) => c.rawUsage],
   ['quote', 'json', (c) => JSON.stringify(c.quote)],
   ['draws', 'json', (c) => drawsToJson(c.draws)],
   ['payees', 'json', (c) => earningsToJson(c.earnings)],
@@ -115,7 +119,7 @@ function namedCharges(ids: readonly string[]) {
     statement: {
       name: 'charges_named',
       text: `select wallet_id, id, reservation_id, cost, captured, overage, uncollected, refunded, final, late, basis, model, operation,
-          usage, quote, draws, payees, client_id, reference, metadata::text, occurred_at, created_at
+          usage, raw_usage::text, quote, draws, payees, client_id, reference, metadata::text, occurred_at, created_at
         from charges where id = any($1::uuid[])`,
       values: [uuids(ids)],
     },

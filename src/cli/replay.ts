@@ -74,7 +74,7 @@ async function replay(config: Config, files: readonly string[], options: Options
     retryForMs: options.retryForSeconds * 1_000,
   }
   try {
-    const terms = await readTerms(target, options.runId, options.model)
+    const terms = await readTerms(target, options.model)
     const costOf = costUnder(terms)
     const wallets = await openWallets(target, options.runId, options.wallets)
     const credits = options.credits ?? creditsNeeded(rows, options.wallets, (row) => costOf(row.inputTokens, outputLimit(row))).toString()

@@ -95,7 +95,11 @@ export const tokens = z.int().min(0).max(COUNT_MAX)
 /** A count of units of an operation. */
 export const units = z.int().min(0).max(1_000_000)
 
-export const usage = z.strictObject({ input_tokens: tokens, output_tokens: tokens }).meta({ description: 'Tokens of one model call' })
+/** Who serves a model, as price lists name it. */
+export const providerId = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be a provider such as "openai"')
+  .meta({ example: 'openai' })
 
 /** The figures of a wallet, as they were right after the command. */
 export const walletFigures = z

@@ -10,7 +10,8 @@ import { fail } from '../kernel/errors.ts'
 
 export const PAGE_LIMIT_MAX = 200
 export const PAGE_LIMIT_DEFAULT = 50
-const CURSOR_LENGTH_MAX = 200
+/** A position may be the name of a model, of up to 200 characters. */
+const CURSOR_LENGTH_MAX = 400
 const CHECKSUM_LENGTH = 12
 
 /** A UUID or a sequence number: what rows are ordered by. */

@@ -5,7 +5,18 @@ import { uuidv7 } from 'uuidv7'
  * `rsv_0192f3c4d5e67abc8def0123456789ab`. PostgreSQL reads the digits as a UUID as they stand.
  */
 
-export type IdKind = 'wallet' | 'reservation' | 'transaction' | 'charge' | 'grant' | 'client' | 'apiKey' | 'price' | 'rate' | 'audit'
+export type IdKind =
+  | 'wallet'
+  | 'reservation'
+  | 'transaction'
+  | 'charge'
+  | 'grant'
+  | 'client'
+  | 'apiKey'
+  | 'price'
+  | 'priceImport'
+  | 'proposal'
+  | 'audit'
 
 const PREFIX: Record<IdKind, string> = {
   wallet: 'wal',
@@ -16,7 +27,8 @@ const PREFIX: Record<IdKind, string> = {
   client: 'cli',
   apiKey: 'key',
   price: 'prc',
-  rate: 'rat',
+  priceImport: 'imp',
+  proposal: 'prp',
   audit: 'aud',
 }
 

@@ -48,3 +48,24 @@ export function reduce(a: Ratio): Ratio {
   while (y > 0n) [x, y] = [y, x % y]
   return x > 1n ? { n: a.n / x, d: a.d / x } : a
 }
+
+/** The plain decimal string of a non-negative ratio that has one: 125/100 → "1.25". @throws RangeError when its decimals never end */
+export function decimalOf(ratio: Ratio): string {
+  const { n, d } = reduce(ratio)
+  let rest = d
+  let decimals = 0
+  while (rest % 10n === 0n) [rest, decimals] = [rest / 10n, decimals + 1]
+  while (rest % 5n === 0n) [rest, decimals] = [rest / 5n, decimals + 1]
+  while (rest % 2n === 0n) [rest, decimals] = [rest / 2n, decimals + 1]
+  if (rest !== 1n) throw new RangeError(`not a finite decimal: ${n}/${d}`)
+  const digits = ((n * 10n ** BigInt(decimals)) / d).toString().padStart(decimals + 1, '0')
+  const point = digits.length - decimals
+  const fraction = digits.slice(point).replace(/0+$/, '')
+  return fraction === '' ? digits.slice(0, point) : `${digits.slice(0, point)}.${fraction}`
+}
+
+/** Less than 0, 0 or more than 0, as the first is smaller than, equal to or larger than the second. */
+export function compare(a: Ratio, b: Ratio): number {
+  const difference = a.n * b.d - b.n * a.d
+  return difference < 0n ? -1 : difference > 0n ? 1 : 0
+}

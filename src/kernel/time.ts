@@ -5,6 +5,8 @@
 export type Instant = number
 
 export const SECOND_MS = 1_000
+export const MINUTE_MS = 60_000
+export const HOUR_MS = 3_600_000
 export const DAY_MS = 86_400_000
 
 /** A batch's rows share few times (now, now + ttl), so texts are kept for a while. */

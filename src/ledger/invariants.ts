@@ -152,8 +152,12 @@ export const INVARIANTS: readonly Invariant[] = [
   {
     id: 'I20',
     says: 'the quote of every charge recomputes to its cost',
-    sql: `select c.id from charges c, jsonb_to_record(c.quote::jsonb) as q(n numeric, d numeric, min numeric, exempt boolean)
-      where c.cost is distinct from case when q.exempt then 0 else greatest(q.min, div(q.n + q.d - 1, q.d)) end or q.n is null`,
+    // Only priced work is rounded to the policy's multiple; a stated amount costs what it says.
+    sql: `select c.id from charges c, jsonb_to_record(c.quote::jsonb) as q(n numeric, d numeric, min numeric, exempt boolean, terms jsonb),
+        lateral (select case when c.quote->'usage' is null and c.quote->'units' is null then 1
+          else coalesce((q.terms->>'round_to')::numeric, 1) end as step) as rounding
+      where c.cost is distinct from case when q.exempt then 0 else greatest(q.min, div(q.n + q.d * step - 1, q.d * step) * step) end
+        or q.n is null`,
   },
   {
     id: 'I21',

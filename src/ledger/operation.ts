@@ -37,6 +37,8 @@ export interface Operation<Params = unknown, Body = unknown> {
   readonly params: z.ZodType<Params>
   readonly body: z.ZodType<Body>
   readonly answer: z.ZodType
+  /** What has to be worked out before the command can be planned and takes time, if anything. */
+  prepare?(body: Body): Promise<Body> | Body
   plan(caller: Caller, params: Params, body: Body): Plan
 }
 
@@ -45,9 +47,12 @@ export function operation<Params, Body>(definition: Operation<Params, Body>): Op
   return definition as Operation
 }
 
-/** The command of one validated request. */
-export function toCommand(operation: Operation, caller: Caller, key: string, params: unknown, body: unknown): Command {
-  const plan = operation.plan(caller, params, body)
+/**
+ * The command of one validated request.
+ * @param prepared what `prepare` made of the body; what counts for idempotency is the body as it was sent
+ */
+export function toCommand(operation: Operation, caller: Caller, key: string, params: unknown, body: unknown, prepared = body): Command {
+  const plan = operation.plan(caller, params, prepared)
   const fingerprint = hash('sha256', `POST ${operation.path} ${canonicalize(params)} ${canonicalize(body)}`, 'hex')
   return { id: newId(), speaker: caller.speaker, idempotency: { operation: operation.name, key, fingerprint }, ...plan }
 }

@@ -44,7 +44,8 @@ export function operationRoutes(app: FastifyInstance, operations: readonly Opera
       },
       async (request, reply) => {
         const key = parseIdempotencyKey(request.headers['idempotency-key'])
-        const answer = await lane.submit(toCommand(operation, callerOf(request), key, request.params, request.body))
+        const prepared = operation.prepare ? await operation.prepare(request.body) : request.body
+        const answer = await lane.submit(toCommand(operation, callerOf(request), key, request.params, request.body, prepared))
         return sendAnswer(reply, answer)
       },
     )

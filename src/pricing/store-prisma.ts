@@ -1,17 +1,35 @@
-import { Prisma, type PrismaClient } from '../generated/prisma/client.ts'
+import { type PriceQuarantine, Prisma, type PrismaClient } from '../generated/prisma/client.ts'
 import { fail } from '../kernel/errors.ts'
 import { newId } from '../kernel/ids.ts'
 import { type Instant, toWireTime } from '../kernel/time.ts'
 import type { Speaker } from '../ledger/book.ts'
-import type { ModelPrice, OperationPrice, PriceBook, Version } from './prices.ts'
-import type { NewVersion, PriceStore } from './store.ts'
+import { inOrder, type Rates } from './pools.ts'
+import {
+  type Alias,
+  type ChargePolicy,
+  type CostTier,
+  type ExchangeRate,
+  type Markup,
+  type ModelListing,
+  type ModelPrice,
+  type OperationPrice,
+  type PriceBook,
+  type PriceVariant,
+  rateKey,
+  type Version,
+} from './prices.ts'
+import type { HistoryFilter, NewVersion, PriceStore, ProposedPrice, Quarantined, QuarantineStatus, Recorded, VersionKind } from './store.ts'
 
 /** A request that took a moment to arrive does not lie in the past. */
 const PAST_TOLERANCE_MS = 1_000
+/** An import of all public models writes thousands of rows. */
+const IMPORT_TIMEOUT_MS = 60_000
 
 const UNIQUE_VIOLATION = 'P2002'
 
-/** Prices on PostgreSQL: insert-only, each version with its author, and with an audit row when an admin adds it. */
+type Tx = Prisma.TransactionClient
+
+/** Prices on PostgreSQL: insert-only, each version with its author, and with an audit row when somebody adds it. */
 export function priceStore(prisma: PrismaClient): PriceStore {
   return {
     async readBook(): Promise<PriceBook> {
@@ -19,75 +37,244 @@ export function priceStore(prisma: PrismaClient): PriceStore {
       const [models, operations, markups, rates, policies] = await prisma.$transaction([
         prisma.priceVersion.findMany(newestFirst),
         prisma.operationVersion.findMany(newestFirst),
-        prisma.markup.findMany({ where: { scope: 'default' }, ...newestFirst }),
-        prisma.exchangeRate.findMany({ where: { currency: 'USD', purpose: 'consumption' }, ...newestFirst }),
+        prisma.markup.findMany(newestFirst),
+        prisma.exchangeRate.findMany(newestFirst),
         prisma.chargePolicy.findMany(newestFirst),
       ])
       return {
-        models: groupBy(
-          models.map(
-            (row): ModelPrice => ({
-              ...dated(row),
-              model: row.model,
-              provider: row.provider,
-              inputUsdPerMillion: row.inputUsdPerMillion.toFixed(),
-              outputUsdPerMillion: row.outputUsdPerMillion.toFixed(),
-              enabled: row.enabled,
-            }),
-          ),
-          (price) => price.model,
-        ),
-        operations: groupBy(
-          operations.map(
-            (row): OperationPrice => ({ ...dated(row), operation: row.operation, unitCost: row.unitCost, enabled: row.enabled }),
-          ),
-          (price) => price.operation,
-        ),
-        markups: markups.map((row) => ({ ...dated(row), scope: row.scope, percent: row.percent.toFixed() })),
-        consumptionRates: rates.map((row) => ({
-          ...dated(row),
-          currency: row.currency,
-          purpose: 'consumption' as const,
-          creditsPerUnit: row.creditsPerUnit.toFixed(),
-        })),
-        policies: policies.map((row) => ({ ...dated(row), minimumCharge: row.minimumCharge, maximumCharge: row.maximumCharge })),
+        models: Map.groupBy(models.map(toModelPrice), (price) => price.model),
+        operations: Map.groupBy(operations.map(toOperationPrice), (price) => price.operation),
+        markups: Map.groupBy(markups.map(toMarkup), (markup) => markup.scope),
+        exchangeRates: Map.groupBy(rates.map(toExchangeRate), (rate) => rateKey(rate.currency, rate.purpose)),
+        policies: policies.map(toPolicy),
       }
     },
 
-    async add(added, effectiveFrom, reason, speaker) {
-      const [clock] = await prisma.$queryRaw<[{ now: Date }]>`select clock_timestamp() as now`
-      const now = clock.now.getTime()
-      if (effectiveFrom !== null && effectiveFrom < now - PAST_TOLERANCE_MS) {
-        throw fail('effective_from_past', `It is ${toWireTime(now)}; a price that was in force stays in force.`)
-      }
-      const row = { id: newId(), effectiveFrom: new Date(effectiveFrom ?? now), createdBy: speaker.actor, createdAt: clock.now }
-      try {
-        await prisma.$transaction([insert(prisma, added, row), audit(prisma, added, row, reason, speaker)])
-      } catch (error) {
-        if (error instanceof Prisma.PrismaClientKnownRequestError && error.code === UNIQUE_VIOLATION) {
-          throw fail('version_exists', `There is a version that takes effect at ${row.effectiveFrom.toISOString()} already.`)
+    add: (added, effectiveFrom, reason, speaker) =>
+      inTransaction(prisma, async (tx) => {
+        const now = await clock(tx)
+        if (effectiveFrom !== null && effectiveFrom < now - PAST_TOLERANCE_MS) {
+          throw fail('effective_from_past', `It is ${toWireTime(now)}; a price that was in force stays in force.`)
         }
-        throw error
-      }
-      return { id: row.id, effectiveFrom: row.effectiveFrom.getTime() }
-    },
+        return addVersion(tx, added, { from: effectiveFrom ?? now, now, reason, speaker })
+      }),
 
     async seed(versions, effectiveFrom) {
       let added = 0
       for (const version of versions) {
-        if (await exists(prisma, version)) continue
-        const row = { id: newId(), effectiveFrom: new Date(effectiveFrom), createdBy: 'system:seed', createdAt: new Date() }
+        if ((await newest(prisma, version)) !== null) continue
         try {
-          await insert(prisma, version, row)
+          await insert(prisma, version, {
+            id: newId(),
+            effectiveFrom: new Date(effectiveFrom),
+            createdBy: 'system:seed',
+            createdAt: new Date(),
+          })
           added += 1
         } catch (error) {
           // Another process seeds the same database.
-          if (!(error instanceof Prisma.PrismaClientKnownRequestError && error.code === UNIQUE_VIOLATION)) throw error
+          if (!isUniqueViolation(error)) throw error
         }
       }
       return added
     },
+
+    async history(kind, filter, before, limit) {
+      const rows = await readHistory(prisma, kind, filter, before, limit)
+      const audits = await prisma.auditEntry.findMany({
+        where: { targetId: { in: rows.map(({ version }) => version.id) }, targetKind: kind },
+        select: { targetId: true, reason: true },
+      })
+      const reasons = new Map(audits.map((audit) => [audit.targetId, audit.reason]))
+      return rows.map((row) => ({ ...row, reason: reasons.get(row.version.id) ?? null }))
+    },
+
+    applyImport: ({ source, insert: listed, quarantine, supersede, unchanged, skipped }, reason, speaker) =>
+      inTransaction(prisma, async (tx) => {
+        const now = await clock(tx)
+        const createdAt = new Date(now)
+        const id = newId()
+        await tx.priceImport.create({
+          data: {
+            id,
+            source,
+            inserted: listed.length,
+            quarantined: quarantine.length,
+            unchanged,
+            skipped,
+            reason,
+            createdBy: speaker.actor,
+            createdAt,
+          },
+        })
+        await addListed(tx, source, listed, { now, reason, speaker })
+        await tx.priceQuarantine.updateMany({
+          where: { id: { in: [...supersede] }, status: 'pending' },
+          data: { status: 'superseded', decidedBy: speaker.actor, decidedReason: reason, decidedAt: createdAt },
+        })
+        const held = await inForceAt(
+          tx,
+          quarantine.map(({ listing }) => listing.model),
+          createdAt,
+        )
+        await tx.priceQuarantine.createMany({
+          data: quarantine.map(({ listing, effectiveFrom, reasons }) => ({
+            id: newId(),
+            importId: id,
+            source,
+            model: listing.model,
+            provider: listing.provider,
+            proposal: asJson(listing),
+            effectiveFrom: effectiveFrom === null ? null : new Date(effectiveFrom),
+            currentId: held.get(listing.model)?.id ?? null,
+            reasons: [...reasons],
+            status: 'pending',
+            createdAt,
+          })),
+        })
+        return { id }
+      }),
+
+    async imports(before, limit) {
+      const rows = await prisma.priceImport.findMany({
+        where: { ...(before !== null && { id: { lt: before } }) },
+        orderBy: { id: 'desc' },
+        take: limit,
+      })
+      return rows.map((row) => ({ ...row, createdAt: row.createdAt.getTime() }))
+    },
+
+    async quarantine(filter, before, limit) {
+      const rows = await prisma.priceQuarantine.findMany({
+        where: { ...given(filter), ...(before !== null && { id: { lt: before } }) },
+        orderBy: { id: 'desc' },
+        take: limit,
+      })
+      return rows.map(toQuarantined)
+    },
+
+    async decided(source) {
+      const rows = await prisma.priceQuarantine.findMany({ where: { source, status: { in: ['pending', 'rejected'] } } })
+      return rows.map(toQuarantined)
+    },
+
+    decide: (id, accept, reason, speaker) =>
+      inTransaction(prisma, async (tx) => {
+        const now = await clock(tx)
+        const decided = { decidedBy: speaker.actor, decidedReason: reason, decidedAt: new Date(now) }
+        // The row lock makes one of two deciders wait, and find the proposal decided.
+        const { count } = await tx.priceQuarantine.updateMany({
+          where: { id, status: 'pending' },
+          data: { status: accept ? 'accepted' : 'rejected', ...decided },
+        })
+        const row = await tx.priceQuarantine.findUnique({ where: { id } })
+        if (!row) throw fail('quarantine_not_found', 'No proposal has this id.')
+        if (count === 0) throw fail('quarantine_decided', `It was ${row.status} by ${row.decidedBy}.`)
+        if (!accept) {
+          await audit(tx, { action: 'price.reject', kind: 'quarantine', id, before: null, after: row.proposal, now, reason, speaker })
+          return toQuarantined(row)
+        }
+        const listing = row.proposal as unknown as ModelListing
+        const from = Math.max(row.effectiveFrom?.getTime() ?? now, now)
+        const version = await addVersion(tx, { kind: 'model', version: { ...listing, source: row.source } }, { from, now, reason, speaker })
+        return toQuarantined(await tx.priceQuarantine.update({ where: { id }, data: { versionId: version.id } }))
+      }),
   }
+}
+
+async function inTransaction<T>(prisma: PrismaClient, work: (tx: Tx) => Promise<T>): Promise<T> {
+  try {
+    return await prisma.$transaction(work, { timeout: IMPORT_TIMEOUT_MS })
+  } catch (error) {
+    if (isUniqueViolation(error))
+      throw fail('version_exists', 'There is a version that takes effect at this time already.', undefined, error)
+    throw error
+  }
+}
+
+function isUniqueViolation(error: unknown): boolean {
+  return error instanceof Prisma.PrismaClientKnownRequestError && error.code === UNIQUE_VIOLATION
+}
+
+async function clock(tx: Tx): Promise<Instant> {
+  const [row] = await tx.$queryRaw<[{ now: Date }]>`select clock_timestamp() as now`
+  return row.now.getTime()
+}
+
+interface Adding {
+  readonly from: Instant
+  readonly now: Instant
+  readonly reason: string
+  readonly speaker: Speaker
+}
+
+async function addVersion(
+  tx: Tx,
+  added: NewVersion,
+  { from, now, reason, speaker }: Adding,
+): Promise<{ id: string; effectiveFrom: Instant }> {
+  const row = { id: newId(), effectiveFrom: new Date(from), createdBy: speaker.actor, createdAt: new Date(now) }
+  const before = await newest(tx, added, new Date(from))
+  await insert(tx, added, row)
+  await audit(tx, {
+    action: `price.${added.kind}`,
+    kind: added.kind,
+    id: row.id,
+    before,
+    after: { ...added.version, effectiveFrom: toWireTime(from) },
+    now,
+    reason,
+    speaker,
+  })
+  return { id: row.id, effectiveFrom: from }
+}
+
+/** Thousands of model prices at once, with an audit row each. */
+async function addListed(
+  tx: Tx,
+  source: string,
+  listed: readonly ProposedPrice[],
+  { now, reason, speaker }: Omit<Adding, 'from'>,
+): Promise<void> {
+  const before = await inForceAt(
+    tx,
+    listed.map(({ listing }) => listing.model),
+    new Date(now),
+  )
+  const rows = listed.map(({ listing, effectiveFrom }) => {
+    const from = Math.max(effectiveFrom ?? now, now)
+    const row = { id: newId(), effectiveFrom: new Date(from), createdBy: speaker.actor, createdAt: new Date(now) }
+    return { listing, from, row }
+  })
+  await tx.priceVersion.createMany({ data: rows.map(({ listing, row }) => ({ ...row, ...modelColumns({ ...listing, source }) })) })
+  await tx.auditEntry.createMany({
+    data: rows.map(({ listing, from, row }) =>
+      auditRow({
+        action: 'price.model',
+        kind: 'model',
+        id: row.id,
+        before: before.get(listing.model) ?? null,
+        after: { ...listing, source, effectiveFrom: toWireTime(from) },
+        now,
+        reason,
+        speaker,
+      }),
+    ),
+  })
+}
+
+/** The versions of models that are in force at a time, by model. */
+async function inForceAt(tx: Tx, models: readonly string[], at: Date): Promise<Map<string, ModelPrice>> {
+  const rows = await tx.priceVersion.findMany({
+    where: { model: { in: [...models] }, effectiveFrom: { lte: at } },
+    orderBy: { effectiveFrom: 'desc' },
+    distinct: ['model'],
+  })
+  return new Map(rows.map((row) => [row.model, toModelPrice(row)]))
+}
+
+function modelColumns({ rates, variants, aliases, capabilities, ...rest }: Omit<ModelPrice, keyof Version>) {
+  return { ...rest, rates: asJson(rates), variants: asJson(variants), aliases: asJson(aliases), capabilities: [...capabilities] }
 }
 
 interface NewRow {
@@ -97,67 +284,183 @@ interface NewRow {
   readonly createdAt: Date
 }
 
-function insert(prisma: PrismaClient, { kind, version }: NewVersion, row: NewRow): Prisma.PrismaPromise<unknown> {
+async function insert(db: Tx, { kind, version }: NewVersion, row: NewRow): Promise<void> {
   switch (kind) {
     case 'model':
-      return prisma.priceVersion.create({ data: { ...row, ...version } })
+      await db.priceVersion.create({ data: { ...row, ...modelColumns(version) } })
+      return
     case 'operation':
-      return prisma.operationVersion.create({ data: { ...row, ...version } })
+      await db.operationVersion.create({ data: { ...row, ...version } })
+      return
     case 'markup':
-      return prisma.markup.create({ data: { ...row, ...version } })
+      await db.markup.create({ data: { ...row, ...version } })
+      return
     case 'rate':
-      return prisma.exchangeRate.create({ data: { ...row, ...version } })
+      await db.exchangeRate.create({ data: { ...row, ...version } })
+      return
     case 'policy':
-      return prisma.chargePolicy.create({ data: { ...row, ...version } })
+      await db.chargePolicy.create({ data: { ...row, ...version } })
   }
 }
 
-async function exists(prisma: PrismaClient, { kind, version }: NewVersion): Promise<boolean> {
+/** The version that another one follows, at a time or at all. */
+async function newest(db: Tx, { kind, version }: NewVersion, at?: Date): Promise<Version | null> {
+  const where = at ? { effectiveFrom: { lte: at } } : {}
+  const orderBy = { effectiveFrom: 'desc' } as const
   switch (kind) {
     case 'model':
-      return (await prisma.priceVersion.count({ where: { model: version.model } })) > 0
+      return orNull(await db.priceVersion.findFirst({ where: { ...where, model: version.model }, orderBy }), toModelPrice)
     case 'operation':
-      return (await prisma.operationVersion.count({ where: { operation: version.operation } })) > 0
+      return orNull(await db.operationVersion.findFirst({ where: { ...where, operation: version.operation }, orderBy }), toOperationPrice)
     case 'markup':
-      return (await prisma.markup.count({ where: { scope: version.scope } })) > 0
+      return orNull(await db.markup.findFirst({ where: { ...where, scope: version.scope }, orderBy }), toMarkup)
     case 'rate':
-      return (await prisma.exchangeRate.count({ where: { currency: version.currency, purpose: version.purpose } })) > 0
+      return orNull(
+        await db.exchangeRate.findFirst({ where: { ...where, currency: version.currency, purpose: version.purpose }, orderBy }),
+        toExchangeRate,
+      )
     case 'policy':
-      return (await prisma.chargePolicy.count()) > 0
+      return orNull(await db.chargePolicy.findFirst({ where, orderBy }), toPolicy)
   }
 }
 
-function audit(prisma: PrismaClient, added: NewVersion, row: NewRow, reason: string, speaker: Speaker) {
-  return prisma.auditEntry.create({
-    data: {
-      id: newId(),
-      clientId: speaker.clientId,
-      actor: speaker.actor,
-      action: `price.${added.kind}`,
-      targetKind: added.kind,
-      targetId: row.id,
-      reason,
-      after: JSON.parse(
-        JSON.stringify({ ...added.version, effectiveFrom: row.effectiveFrom }, (_key, value) =>
-          typeof value === 'bigint' ? value.toString() : value,
-        ),
-      ),
-      requestId: speaker.requestId,
-      createdAt: row.createdAt,
-    },
-  })
+function orNull<Row, V>(row: Row | null, map: (row: Row) => V): V | null {
+  return row === null ? null : map(row)
+}
+
+async function readHistory(
+  prisma: PrismaClient,
+  kind: VersionKind,
+  filter: HistoryFilter,
+  before: string | null,
+  limit: number,
+): Promise<Omit<Recorded, 'reason'>[]> {
+  const page = {
+    where: { ...given(filter), ...(before !== null && { id: { lt: before } }) },
+    orderBy: { id: 'desc' },
+    take: limit,
+  } as const
+  const recorded = <Row extends { createdBy: string; createdAt: Date }>(rows: readonly Row[], map: (row: Row) => Version) =>
+    rows.map((row) => ({ version: map(row), createdBy: row.createdBy, createdAt: row.createdAt.getTime() }))
+  switch (kind) {
+    case 'model':
+      return recorded(await prisma.priceVersion.findMany(page), toModelPrice)
+    case 'operation':
+      return recorded(await prisma.operationVersion.findMany(page), toOperationPrice)
+    case 'markup':
+      return recorded(await prisma.markup.findMany(page), toMarkup)
+    case 'rate':
+      return recorded(await prisma.exchangeRate.findMany(page), toExchangeRate)
+    case 'policy':
+      return recorded(await prisma.chargePolicy.findMany(page), toPolicy)
+  }
+}
+
+/** A filter without the parts that are not set. */
+function given<Filter extends object>(filter: Filter): { [Name in keyof Filter]?: Exclude<Filter[Name], undefined> } {
+  return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined)) as never
+}
+
+interface Audited {
+  readonly action: string
+  readonly kind: string
+  readonly id: string
+  readonly before: unknown
+  readonly after: unknown
+  readonly now: Instant
+  readonly reason: string
+  readonly speaker: Speaker
+}
+
+function auditRow({ action, kind, id, before, after, now, reason, speaker }: Audited) {
+  return {
+    id: newId(),
+    clientId: speaker.clientId,
+    actor: speaker.actor,
+    action,
+    targetKind: kind,
+    targetId: id,
+    reason,
+    before: before === null ? Prisma.DbNull : asJson(before),
+    after: after === null ? Prisma.DbNull : asJson(after),
+    requestId: speaker.requestId,
+    createdAt: new Date(now),
+  }
+}
+
+async function audit(tx: Tx, entry: Audited): Promise<void> {
+  await tx.auditEntry.create({ data: auditRow(entry) })
+}
+
+/** JSON with amounts as decimal strings. */
+function asJson(value: unknown): Prisma.InputJsonValue {
+  return JSON.parse(JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? part.toString() : part)))
 }
 
 function dated(row: { id: string; effectiveFrom: Date }): Version {
-  return { id: row.id, effectiveFrom: row.effectiveFrom.getTime() as Instant }
+  return { id: row.id, effectiveFrom: row.effectiveFrom.getTime() }
 }
 
-function groupBy<Item>(items: readonly Item[], keyOf: (item: Item) => string): Map<string, Item[]> {
-  const groups = new Map<string, Item[]>()
-  for (const item of items) {
-    const group = groups.get(keyOf(item))
-    if (group) group.push(item)
-    else groups.set(keyOf(item), [item])
+function toModelPrice(row: Prisma.PriceVersionModel): ModelPrice {
+  return {
+    ...dated(row),
+    model: row.model,
+    provider: row.provider,
+    rates: inOrder(row.rates as Rates),
+    variants: row.variants as unknown as PriceVariant[],
+    aliases: row.aliases as unknown as Alias[],
+    contextWindow: row.contextWindow,
+    maxOutputTokens: row.maxOutputTokens,
+    capabilities: row.capabilities,
+    costTier: row.costTier as CostTier,
+    enabled: row.enabled,
+    source: row.source,
   }
-  return groups
+}
+
+function toOperationPrice(row: Prisma.OperationVersionModel): OperationPrice {
+  return { ...dated(row), operation: row.operation, flatCost: row.flatCost, unitCost: row.unitCost, enabled: row.enabled }
+}
+
+function toMarkup(row: Prisma.MarkupModel): Markup {
+  return { ...dated(row), scope: row.scope, percent: row.percent.toFixed() }
+}
+
+function toExchangeRate(row: Prisma.ExchangeRateModel): ExchangeRate {
+  return {
+    ...dated(row),
+    currency: row.currency,
+    purpose: row.purpose as ExchangeRate['purpose'],
+    creditsPerUnit: row.creditsPerUnit.toFixed(),
+  }
+}
+
+function toPolicy(row: Prisma.ChargePolicyModel): ChargePolicy {
+  return {
+    ...dated(row),
+    minimumCharge: row.minimumCharge,
+    maximumCharge: row.maximumCharge,
+    roundTo: row.roundTo,
+    ownerExempt: row.ownerExempt,
+  }
+}
+
+function toQuarantined(row: PriceQuarantine): Quarantined {
+  return {
+    id: row.id,
+    importId: row.importId,
+    source: row.source,
+    model: row.model,
+    provider: row.provider,
+    proposal: row.proposal as unknown as ModelListing,
+    effectiveFrom: row.effectiveFrom?.getTime() ?? null,
+    currentId: row.currentId,
+    reasons: row.reasons,
+    status: row.status as QuarantineStatus,
+    versionId: row.versionId,
+    decidedBy: row.decidedBy,
+    decidedReason: row.decidedReason,
+    decidedAt: row.decidedAt?.getTime() ?? null,
+    createdAt: row.createdAt.getTime(),
+  }
 }

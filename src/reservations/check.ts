@@ -1,3 +1,4 @@
+import type { Estimate } from '../charges/schemas.ts'
 import type { Grant } from '../grants/grant.ts'
 import { grants } from '../grants/grant.ts'
 import { formatCredits } from '../kernel/credits.ts'
@@ -32,8 +33,9 @@ export interface CheckResult {
 const REASONS = new Set(['insufficient_credits', 'wallet_frozen', 'wallet_closed', 'charge_exceeds_maximum'])
 
 /** Makes the question `would this reserve hold?`: the very decision of a reserve, on a snapshot, and nothing is kept of it. */
-export function createCheck(read: ReadForCheck, prices: () => PriceBook): Check {
-  return async (speaker, access, body) => {
+export function createCheck(read: ReadForCheck, prices: () => PriceBook, estimate: Estimate): Check {
+  return async (speaker, access, asked) => {
+    const body = await estimate(asked)
     const found = await read(walletRef(body.wallet), access)
     if (!found) throw fail('wallet_not_found', 'No wallet of yours has this id or owner.')
     const book = new Book()

@@ -4,37 +4,28 @@ import { type ChargeDetails, collect } from '../charges/collect.ts'
 import { forced } from '../charges/force.ts'
 import { formatCredits, type Micro, max } from '../kernel/credits.ts'
 import { refusal } from '../kernel/errors.ts'
+import type { Instant } from '../kernel/time.ts'
 import type { Draft } from '../ledger/book.ts'
 import { done, type Outcome, refuse } from '../ledger/command.ts'
 import type { Wallet } from '../ledger/wallet.ts'
+import { POOLS, type Pool, type Usage } from '../pricing/pools.ts'
 import type { PriceBook } from '../pricing/prices.ts'
-import {
-  costOf,
-  exceedsMaximum,
-  type Quote,
-  quoteAmount,
-  quoteWork,
-  type Terms,
-  termsAt,
-  type Usage,
-  withMinimum,
-} from '../pricing/quote.ts'
+import { costOf, exceedsMaximum, type Quote, quoteAmount, quoteWork, type Work, withMinimum, withRequest } from '../pricing/quote.ts'
+import { resolveModel } from '../pricing/resolve.ts'
+import { type ModelTerms, type Subject, type Terms, termsAt } from '../pricing/terms.ts'
 import { findReservation } from './release.ts'
 import { end, isPastDeadline, type Reservation, reservations } from './reservation.ts'
 
 /** What the work really cost: an amount as it stands, or the work done, priced as frozen at reserve. */
 export type ActualCost =
   | { readonly amount: Micro }
-  | {
+  | ({
       readonly amount?: undefined
-      /** Null for those that were reserved. */
-      readonly model: string | null
-      readonly operation: string | null
-      readonly units: number | null
-      readonly usage: Usage | null
       /** The usage since the reservation began, instead of the usage since the last capture. */
       readonly usageTotal: Usage | null
-    }
+      /** Model and operation are null for those that were reserved, the service tier for the one that was. */
+    } & Subject &
+      Omit<Work, 'serviceTier'> & { readonly serviceTier: Work['serviceTier'] | null })
 
 export interface CommitInput extends Omit<ChargeDetails, 'payees'> {
   readonly walletId: string | undefined
@@ -141,37 +132,69 @@ function quoteActual(reservation: Reservation, input: CommitInput, prices: Price
   }
   const terms = termsFor(reservation, cost, prices)
   if (!terms.ok) return terms
-  const usage = cost.usageTotal ? beyond(cost.usageTotal, reservation.usageTotal) : cost.usage
+  const seen = reservation.usageTotal
+  const usage = cost.usageTotal ? beyond(cost.usageTotal, seen) : cost.usage
   if ((usage !== null && !terms.value.model) || (cost.units !== null && !terms.value.operation)) {
     return refuse(refusal('usage_mismatch', 'Usage needs a model and units need an operation, here or at reserve.'))
   }
+  const serviceTier = cost.serviceTier ?? reservation.quote.service_tier ?? 'standard'
+  const since = cost.usageTotal && seen
+  const work = quoteWork(
+    terms.value,
+    {
+      units: cost.units,
+      // What applies once for the whole (the price of a request, an operation's flat cost) comes with the last capture.
+      usage: usage && final ? withRequest(terms.value, usage, serviceTier, since) : usage,
+      serviceTier,
+    },
+    exempt,
+    { flat: final, since },
+  )
+  if (!work.ok) return work
   // The minimum is of the whole reservation, so that captures cost no more than one charge would: only the last one tops it up.
-  const work = quoteWork(terms.value, { units: cost.units, usage }, exempt)
-  const worked = work.n !== '0' || reservation.cost > 0n
-  const quote = withMinimum(work, final && worked ? max(0n, BigInt(terms.value.minimum) - reservation.cost) : 0n)
-  return done({ quote, usageTotal: cost.usageTotal ? largest(cost.usageTotal, reservation.usageTotal) : reservation.usageTotal })
+  const worked = work.value.n !== '0' || reservation.cost > 0n
+  const quote = withMinimum(work.value, final && worked ? max(0n, BigInt(terms.value.minimum) - reservation.cost) : 0n)
+  return done({ quote, usageTotal: cost.usageTotal ? largest(cost.usageTotal, seen) : seen })
 }
 
 /** The frozen terms where they cover the work; otherwise the prices that were in force when the credits were reserved. */
-function termsFor(reservation: Reservation, cost: { model: string | null; operation: string | null }, prices: PriceBook): Outcome<Terms> {
+function termsFor(reservation: Reservation, cost: Subject, prices: PriceBook): Outcome<Terms> {
   const frozen = reservation.quote.terms
-  const model = cost.model ?? frozen.model?.id ?? null
-  const operation = cost.operation ?? frozen.operation?.id ?? null
-  if (model === (frozen.model?.id ?? null) && operation === (frozen.operation?.id ?? null)) return done(frozen)
-  return termsAt(prices, reservation.createdAt, { model, operation })
+  const at = reservation.createdAt
+  const sameModel = cost.model === null || (frozen.model !== undefined && means(prices, at, cost.model, cost.provider, frozen.model))
+  const sameOperation = cost.operation === null || cost.operation === frozen.operation?.id
+  if (sameModel && sameOperation) return done(frozen)
+  // Only what is new is looked up: a name that means the reserved model there may mean another one here.
+  const asked = termsAt(prices, at, {
+    model: sameModel ? null : cost.model,
+    provider: sameModel ? null : cost.provider,
+    operation: sameOperation ? null : cost.operation,
+  })
+  if (!asked.ok) return asked
+  const { model, operation } = asked.value
+  return done({ ...frozen, ...(model && { model }), ...(operation && { operation }) })
+}
+
+/** Whether a name means the reserved model: the name is looked up where it was reserved, unless it says where. */
+function means(prices: PriceBook, at: Instant, name: string, provider: string | null, reserved: ModelTerms): boolean {
+  if (name === reserved.id && (provider ?? reserved.provider) === reserved.provider) return true
+  return resolveModel(prices, at, name, provider ?? reserved.provider)?.model === reserved.id
 }
 
 /** How far a cumulative report goes beyond the largest one so far, pool by pool: a repeated or late report adds nothing. */
 function beyond(total: Usage, seen: Usage | null): Usage {
-  return {
-    input_tokens: Math.max(0, total.input_tokens - (seen?.input_tokens ?? 0)),
-    output_tokens: Math.max(0, total.output_tokens - (seen?.output_tokens ?? 0)),
-  }
+  return merged(total, seen, (now, before) => Math.max(0, now - before))
 }
 
 function largest(total: Usage, seen: Usage | null): Usage {
-  return {
-    input_tokens: Math.max(total.input_tokens, seen?.input_tokens ?? 0),
-    output_tokens: Math.max(total.output_tokens, seen?.output_tokens ?? 0),
+  return merged(total, seen, Math.max)
+}
+
+/** Pool by pool, for the pools that either names. */
+function merged(total: Usage, seen: Usage | null, combine: (now: number, before: number) => number): Usage {
+  const result: Partial<Record<Pool, number>> = {}
+  for (const pool of POOLS) {
+    if (total[pool] !== undefined || seen?.[pool] !== undefined) result[pool] = combine(total[pool] ?? 0, seen?.[pool] ?? 0)
   }
+  return result
 }

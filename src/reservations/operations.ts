@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { details, jsonOrNull, mayForce, payeesOf } from '../charges/operations.ts'
-import { chargeToWire, costRequest } from '../charges/schemas.ts'
+import { chargeToWire, costRequest, type Estimate, type Estimated, workOf } from '../charges/schemas.ts'
 import { formatCredits, parseCredits } from '../kernel/credits.ts'
 import { fromWireId, toWireId } from '../kernel/ids.ts'
 import { decided, type Operation, operation, walletRef } from '../ledger/operation.ts'
@@ -23,7 +23,7 @@ import {
   reserveBody,
 } from './schemas.ts'
 
-export type ReserveBody = z.output<typeof reserveBody>
+export type ReserveBody = z.output<typeof reserveBody> & Estimated
 
 /** What a reserve, or a question about one, asks of the lane. */
 export function reserveInput(body: ReserveBody) {
@@ -39,13 +39,7 @@ export function reserveInput(body: ReserveBody) {
 
 function actualCost(body: z.output<typeof commitBody>): ActualCost {
   if (body.amount !== undefined) return { amount: parseCredits(body.amount) ?? 0n }
-  return {
-    model: body.model ?? null,
-    operation: body.operation ?? null,
-    units: body.units ?? (body.operation === undefined ? null : 1),
-    usage: body.usage ?? null,
-    usageTotal: body.usage_total ?? null,
-  }
+  return { ...workOf(body), usageTotal: body.usage_total ?? null, serviceTier: body.service_tier ?? null }
 }
 
 function ended({ reservation, wallet }: { reservation: Reservation; wallet: Wallet }) {
@@ -56,8 +50,12 @@ function ended({ reservation, wallet }: { reservation: Reservation; wallet: Wall
   }
 }
 
-/** The operations on reservations. @param prices the price book in force when a command is decided */
-export function reservationOperations(prices: () => PriceBook): Operation[] {
+/**
+ * The operations on reservations.
+ * @param prices the price book in force when a command is decided
+ * @param estimate counts the tokens of a text before that
+ */
+export function reservationOperations(prices: () => PriceBook, estimate: Estimate): Operation[] {
   return [
     operation({
       name: 'reserve',
@@ -72,6 +70,7 @@ export function reservationOperations(prices: () => PriceBook): Operation[] {
       params: z.strictObject({}),
       body: reserveBody,
       answer: reserveAnswer,
+      prepare: estimate,
       plan(_caller, _params, body) {
         const input = reserveInput(body)
         return {

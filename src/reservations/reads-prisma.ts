@@ -1,7 +1,8 @@
 import type { PrismaClient, Reservation as ReservationRow } from '../generated/prisma/client.ts'
 import { type Access, mine } from '../ledger/access.ts'
 import { drawsFromJson } from '../ledger/transaction.ts'
-import type { Quote, Usage } from '../pricing/quote.ts'
+import type { Usage } from '../pricing/pools.ts'
+import type { Quote } from '../pricing/quote.ts'
 import type { Reservation, ReservationStatus } from './reservation.ts'
 
 export interface ReservationReads {

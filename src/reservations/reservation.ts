@@ -4,7 +4,8 @@ import type { Micro } from '../kernel/credits.ts'
 import { DAY_MS, type Instant, SECOND_MS } from '../kernel/time.ts'
 import { type Draft, Table } from '../ledger/book.ts'
 import type { Draw } from '../ledger/transaction.ts'
-import type { Quote, Usage } from '../pricing/quote.ts'
+import type { Usage } from '../pricing/pools.ts'
+import type { Quote } from '../pricing/quote.ts'
 
 /** `held → committed | released | expired`, and `expired → committed` for a late commit. */
 export type ReservationStatus = 'held' | 'committed' | 'released' | 'expired'

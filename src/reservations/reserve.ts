@@ -6,7 +6,8 @@ import type { Draft } from '../ledger/book.ts'
 import { done, type Outcome, refuse } from '../ledger/command.ts'
 import { available, insufficient, ownerOf, type Wallet } from '../ledger/wallet.ts'
 import type { PriceBook } from '../pricing/prices.ts'
-import { affordable, type CostRequest, costOf, exceedsMaximum, quoteWhole, termsAt } from '../pricing/quote.ts'
+import { affordable, type CostRequest, costOf, exceedsMaximum, quoteWhole } from '../pricing/quote.ts'
+import { isExempt, NO_SUBJECT, termsAt } from '../pricing/terms.ts'
 import { deadline, type Reservation, reservations } from './reservation.ts'
 
 export interface ReserveInput {
@@ -36,10 +37,11 @@ export function reserve(draft: Draft, input: ReserveInput, prices: PriceBook): O
   settle(draft, found.id)
 
   const request = input.cost
-  const terms = termsAt(prices, draft.now, request)
+  const terms = termsAt(prices, draft.now, request.amount === undefined ? request : NO_SUBJECT)
   if (!terms.ok) return terms
-  const exempt = input.resourceOwner !== null && input.resourceOwner === ownerOf(found)
-  const quote = quoteWhole(terms.value, request, exempt)
+  const priced = quoteWhole(terms.value, request, isExempt(prices, draft.now, input.resourceOwner, ownerOf(found)))
+  if (!priced.ok) return priced
+  const quote = priced.value
   const requested = costOf(quote)
   if (exceedsMaximum(terms.value, requested)) {
     return refuse(refusal('charge_exceeds_maximum', 'The hold exceeds the largest charge of the policy.'))

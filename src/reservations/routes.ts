@@ -1,13 +1,12 @@
 import type { FastifyInstance } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
-import { z } from 'zod'
-import { quoteToWire } from '../charges/schemas.ts'
 import { pageOf, problemResponses } from '../http/openapi.ts'
 import { pageQuery, paginate } from '../http/page.ts'
 import { fail } from '../kernel/errors.ts'
 import { fromWireId } from '../kernel/ids.ts'
 import { walletRef } from '../ledger/operation.ts'
 import { accessOf, callerOf } from '../ledger/routes.ts'
+import { quoteObject, quoteToWire } from '../pricing/quote-schemas.ts'
 import type { WalletReads } from '../wallets/reads-prisma.ts'
 import { walletParams } from '../wallets/schemas.ts'
 import type { Check } from './check.ts'
@@ -21,7 +20,7 @@ export interface ReservationServices {
 }
 
 const reservationRead = reservationObject.extend({
-  quote: z.record(z.string(), z.unknown()).meta({ description: 'The prices frozen at reserve' }),
+  quote: quoteObject.meta({ description: 'The quote of the hold, with the prices frozen at reserve' }),
 })
 
 /** Reads of reservations, and `POST /v1/check`. */

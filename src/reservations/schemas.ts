@@ -1,9 +1,19 @@
 import { z } from 'zod'
-import { costAnswerFields, costFields, detailsFields, hasOneCost, NAMED_WORK, namesItsWork, ONE_COST } from '../charges/schemas.ts'
+import {
+  costAnswerFields,
+  costFields,
+  detailsFields,
+  estimateFields,
+  hasOneCost,
+  NAMED_WORK,
+  namesItsWork,
+  ONE_COST,
+} from '../charges/schemas.ts'
 import * as field from '../http/fields.ts'
 import { formatCredits } from '../kernel/credits.ts'
 import { toWireId } from '../kernel/ids.ts'
 import { toWireTime, toWireTimeOrNull } from '../kernel/time.ts'
+import { usage } from '../pricing/usage/schemas.ts'
 import { type Reservation, TTL_SECONDS_DEFAULT, TTL_SECONDS_MAX } from './reservation.ts'
 
 const ttl = z.int().min(1).max(TTL_SECONDS_MAX)
@@ -12,6 +22,7 @@ export const reserveBody = z
   .strictObject({
     wallet: field.wallet,
     ...costFields,
+    ...estimateFields,
     ttl_seconds: ttl.default(TTL_SECONDS_DEFAULT).meta({ description: 'After this time the hold expires by itself' }),
     partial: z.boolean().default(false).meta({ description: 'Take the largest hold there is when the wallet has less' }),
     resource_owner: field.owner.optional().meta({ description: 'When this is the owner of the wallet, the work costs nothing' }),
@@ -26,7 +37,7 @@ export const commitBody = z
   .strictObject({
     ...costFields,
     amount: field.creditsOrZero.optional().meta({ description: 'The cost itself, in credits; "0" charges nothing and never means "all"' }),
-    usage_total: field.usage.optional().meta({
+    usage_total: usage.optional().meta({
       description: 'Tokens since the reservation began, instead of since the last capture; repeated and late reports bill nothing',
     }),
     final: z.boolean().default(true).meta({ description: 'false captures a part and keeps the hold' }),
@@ -34,7 +45,6 @@ export const commitBody = z
     ...detailsFields,
   })
   .refine(hasOneCost, { path: ['amount'], message: ONE_COST })
-  .refine((body) => !(body.usage && body.usage_total), { path: ['usage_total'], message: 'must not come together with usage' })
   .meta({ id: 'CommitRequest' })
 
 export const extendBody = z

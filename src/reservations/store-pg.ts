@@ -1,7 +1,8 @@
 import type { RowStore } from '../ledger/store.ts'
 import { drawsFromJson, drawsToJson } from '../ledger/transaction.ts'
 import { type Column, insertStatement, updateStatement, uuids } from '../platform/sql.ts'
-import type { Quote, Usage } from '../pricing/quote.ts'
+import type { Usage } from '../pricing/pools.ts'
+import type { Quote } from '../pricing/quote.ts'
 import { type Reservation, type ReservationStatus, reservations } from './reservation.ts'
 
 interface ReservationSqlRow {

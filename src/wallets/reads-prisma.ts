@@ -6,6 +6,7 @@ import { type Access, mine, mineAt } from '../ledger/access.ts'
 import type { WalletRef } from '../ledger/command.ts'
 import type { CounterAccount, TransactionKind } from '../ledger/transaction.ts'
 import type { Wallet, WalletStatus } from '../ledger/wallet.ts'
+import type { Usage } from '../pricing/pools.ts'
 import type { Settings } from './configure.ts'
 import type { StoredTransaction } from './schemas.ts'
 
@@ -27,8 +28,8 @@ export interface UsageTotal {
   readonly charged: bigint
   readonly uncollected: bigint
   readonly refunded: bigint
-  readonly inputTokens: number
-  readonly outputTokens: number
+  /** Sums by pool. */
+  readonly usage: Usage
   readonly units: number
 }
 
@@ -120,16 +121,22 @@ export function walletReads(prisma: PrismaClient) {
         day: Prisma.sql`to_char(created_at at time zone ${wallet.timeZone}, 'YYYY-MM-DD')`,
       }[by]
       const rows = await prisma.$queryRaw<UsageSqlRow[]>`
-        select ${group} as "group", count(*) as charges, sum(cost)::text as cost, sum(captured + overage)::text as charged,
-          sum(uncollected)::text as uncollected, sum(refunded)::text as refunded,
-          coalesce(sum((usage->>'input_tokens')::bigint), 0)::text as input_tokens,
-          coalesce(sum((usage->>'output_tokens')::bigint), 0)::text as output_tokens,
-          coalesce(sum((quote->>'units')::bigint), 0)::text as units
-        from charges
-        where wallet_id = ${wallet.id}::uuid
-          and id >= ${firstIdOf(window.from.getTime() - DAY_MS)}::uuid and id < ${firstIdOf(window.to.getTime() + DAY_MS)}::uuid
-          and created_at >= ${window.from}::timestamptz and created_at < ${window.to}::timestamptz
-        group by 1 order by ${by === 'day' ? Prisma.sql`1` : Prisma.sql`sum(cost) desc, 1`} limit ${USAGE_GROUPS_MAX}::int`
+        with charged as (
+          select ${group} as "group", cost, captured, overage, uncollected, refunded, usage, (quote->>'units')::bigint as units
+          from charges
+          where wallet_id = ${wallet.id}::uuid
+            and id >= ${firstIdOf(window.from.getTime() - DAY_MS)}::uuid and id < ${firstIdOf(window.to.getTime() + DAY_MS)}::uuid
+            and created_at >= ${window.from}::timestamptz and created_at < ${window.to}::timestamptz
+        ), pools as (
+          select "group", pool.key, sum(pool.value::bigint) as total from charged, json_each_text(usage) as pool group by 1, 2
+        ), totals as (
+          select "group", count(*) as charges, sum(cost) as cost, sum(captured + overage) as charged, sum(uncollected) as uncollected,
+            sum(refunded) as refunded, coalesce(sum(units), 0) as units
+          from charged group by 1
+        )
+        select "group", charges, cost::text, charged::text, uncollected::text, refunded::text, units::text,
+          (select json_object_agg(key, total) from pools where pools."group" is not distinct from totals."group") as usage
+        from totals order by ${by === 'day' ? Prisma.sql`1` : Prisma.sql`totals.cost desc, 1`} limit ${USAGE_GROUPS_MAX}::int`
       return rows.map((row) => ({
         group: row.group,
         charges: Number(row.charges),
@@ -137,8 +144,7 @@ export function walletReads(prisma: PrismaClient) {
         charged: BigInt(row.charged),
         uncollected: BigInt(row.uncollected),
         refunded: BigInt(row.refunded),
-        inputTokens: Number(row.input_tokens),
-        outputTokens: Number(row.output_tokens),
+        usage: row.usage ?? {},
         units: Number(row.units),
       }))
     },
@@ -152,8 +158,7 @@ interface UsageSqlRow {
   readonly charged: string
   readonly uncollected: string
   readonly refunded: string
-  readonly input_tokens: string
-  readonly output_tokens: string
+  readonly usage: Usage | null
   readonly units: string
 }
 
@@ -167,7 +172,8 @@ export function walletFromPrisma(row: WalletRow): Wallet {
   }
 }
 
-function transactionFromPrisma(row: TransactionRow): StoredTransaction {
+/** A ledger row as Prisma reads it. */
+export function transactionFromPrisma(row: TransactionRow): StoredTransaction {
   const { draws: _draws, ...rest } = row
   return {
     ...rest,

@@ -5,6 +5,8 @@ import { toWireId } from '../kernel/ids.ts'
 import { toWireTime } from '../kernel/time.ts'
 import type { Transaction } from '../ledger/transaction.ts'
 import { available, figuresToWire, ownerOf, type Wallet } from '../ledger/wallet.ts'
+import { plus } from '../pricing/pools.ts'
+import { usageOut } from '../pricing/usage/schemas.ts'
 import type { UsageGrouping, UsageTotal } from './reads-prisma.ts'
 
 const timeZones = new Set(['UTC', ...Intl.supportedValuesOf('timeZone')])
@@ -146,8 +148,7 @@ const usageFigures = {
   charged: field.creditsOut,
   uncollected: field.creditsOut,
   refunded: field.creditsOut,
-  input_tokens: z.int(),
-  output_tokens: z.int(),
+  usage: usageOut,
   units: z.int(),
 }
 
@@ -163,7 +164,7 @@ export const usageAnswer = z
   .meta({ id: 'UsageTotals' })
 
 export function usageToWire(wallet: Wallet, window: { from: Date; to: Date }, by: UsageGrouping, totals: readonly UsageTotal[]) {
-  const add = <K extends keyof UsageTotal>(key: K) => totals.reduce((sum, total) => sum + Number(total[key]), 0)
+  const add = (key: 'charges' | 'units') => totals.reduce((sum, total) => sum + total[key], 0)
   const addCredits = (key: 'cost' | 'charged' | 'uncollected' | 'refunded') => formatCredits(totals.reduce((sum, t) => sum + t[key], 0n))
   return {
     wallet_id: toWireId('wallet', wallet.id),
@@ -177,8 +178,7 @@ export function usageToWire(wallet: Wallet, window: { from: Date; to: Date }, by
       charged: formatCredits(total.charged),
       uncollected: formatCredits(total.uncollected),
       refunded: formatCredits(total.refunded),
-      input_tokens: total.inputTokens,
-      output_tokens: total.outputTokens,
+      usage: total.usage,
       units: total.units,
     })),
     total: {
@@ -187,8 +187,7 @@ export function usageToWire(wallet: Wallet, window: { from: Date; to: Date }, by
       charged: addCredits('charged'),
       uncollected: addCredits('uncollected'),
       refunded: addCredits('refunded'),
-      input_tokens: add('inputTokens'),
-      output_tokens: add('outputTokens'),
+      usage: totals.reduce((sum, total) => plus(sum, total.usage), {}),
       units: add('units'),
     },
   }

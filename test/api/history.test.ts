@@ -200,6 +200,12 @@ t.test('history', async (t) => {
     // claude-haiku-4-5: 0.00012 and 0.0006 credits a token; deepseek-chat: 33.6 and 50.4 micro-credits.
     await model('claude-haiku-4-5', 1_000, 100)
     await model('claude-haiku-4-5', 7, 1_000)
+    // A tenth of the price of fresh tokens. What is reported as zero is a zero in the totals.
+    await made('/v1/charges', {
+      wallet: spender,
+      model: 'claude-haiku-4-5',
+      usage: { cache_read_tokens: 1_000, reasoning_tokens: 0, searches: 0 },
+    })
     await model('deepseek-chat', 999, 1)
     await made('/v1/charges', { wallet: spender, operation: 'voice_creation', units: 3 })
     await made('/v1/charges', { wallet: spender, operation: 'script_generation' })
@@ -219,28 +225,28 @@ t.test('history', async (t) => {
       charged: cost,
       uncollected: '0',
       refunded: '0',
-      input_tokens: 0,
-      output_tokens: 0,
+      usage: {},
       units: 0,
       ...more,
     })
     // 100 − 0.18 − 0.60084 … are left before the commit of 150; one more credit goes into debt, the rest is uncollected.
     t.same(byModel.data, [
-      row(null, 5, '168.5', { charged: '100.935543', uncollected: '67.564457', refunded: '0.75', units: 5 }),
-      row('claude-haiku-4-5', 2, '0.78084', { input_tokens: 1_007, output_tokens: 1_100 }),
-      row('deepseek-chat', 1, '0.033617', { input_tokens: 999, output_tokens: 1 }),
+      row(null, 5, '168.5', { charged: '100.923543', uncollected: '67.576457', refunded: '0.75', units: 5 }),
+      row('claude-haiku-4-5', 3, '0.79284', {
+        usage: { input_tokens: 1_007, cache_read_tokens: 1_000, output_tokens: 1_100, reasoning_tokens: 0, searches: 0 },
+      }),
+      row('deepseek-chat', 1, '0.033617', { usage: { input_tokens: 999, output_tokens: 1 } }),
     ])
     const byOperation = await usage('group_by=operation')
     t.same(byOperation.data.slice(1), [row('voice_creation', 1, '15', { units: 3 }), row('script_generation', 2, '1', { units: 2 })])
     for (const totals of [byModel, byOperation, await usage('group_by=day'), await usage('')]) {
       t.match(totals.total, {
-        charges: 8,
-        cost: '169.314457',
+        charges: 9,
+        cost: '169.326457',
         charged: '101.75',
-        uncollected: '67.564457',
+        uncollected: '67.576457',
         refunded: '0.75',
-        input_tokens: 2_006,
-        output_tokens: 1_101,
+        usage: { input_tokens: 2_006, cache_read_tokens: 1_000, output_tokens: 1_101, reasoning_tokens: 0, searches: 0 },
         units: 5,
       })
       t.equal(totals.wallet_id, spender)
@@ -259,7 +265,7 @@ t.test('history', async (t) => {
     t.same(
       await days(window),
       [
-        ['2026-03-07', 2],
+        ['2026-03-07', 3],
         ['2026-03-08', 4],
         ['2026-03-09', 2],
       ],
@@ -267,12 +273,12 @@ t.test('history', async (t) => {
     )
     await service.patch(`/v1/wallets/${spender}`, { time_zone: 'Asia/Tokyo' })
     t.same(await days(window), [
-      ['2026-03-08', 4],
+      ['2026-03-08', 5],
       ['2026-03-09', 4],
     ])
     await service.patch(`/v1/wallets/${spender}`, { time_zone: 'UTC' })
     t.same(await days(window), [
-      ['2026-03-08', 4],
+      ['2026-03-08', 5],
       ['2026-03-09', 4],
     ])
     t.same(

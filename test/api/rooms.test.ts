@@ -94,11 +94,7 @@ t.test('reservations', async (t) => {
     const wallet = await service.wallet('1000')
     const admin = { key: service.adminKey }
     const price = (output: string) =>
-      made(
-        '/v1/admin/prices',
-        { model: 'house', provider: 'us', input_usd_per_million: '0', output_usd_per_million: output, reason: 'x' },
-        admin,
-      )
+      made('/v1/admin/prices', { model: 'house', provider: 'us', rates: { input_tokens: '0', output_tokens: output }, reason: 'x' }, admin)
     await price('10')
     const usage = { input_tokens: 0, output_tokens: 1_000 }
     const before = await made('/v1/reservations', { wallet, model: 'house', usage })
@@ -243,7 +239,13 @@ t.test('charges', async (t) => {
     const { owner } = (await get(`/v1/wallets/${wallet}`)).body
     const own = await made('/v1/charges', { wallet, operation: 'workflow_run', resource_owner: owner })
     t.match(own, { cost: '0', charged: '0' })
-    t.match((await get(`/v1/charges/${own.id}`)).body.quote, { exempt: true, n: '10000000' })
+    t.match((await get(`/v1/charges/${own.id}`)).body.quote, {
+      cost: '0',
+      exact: '10',
+      residue: '0',
+      exempt: true,
+      lines: [{ item: 'units', quantity: 1, credits: '10' }],
+    })
     t.match(await made('/v1/charges', { wallet, operation: 'workflow_run', resource_owner: 'user:else' }), { cost: '10' })
   })
 

@@ -1,3 +1,4 @@
+import pg from 'pg'
 import t, { type Test } from 'tap'
 import { ERROR_CODES } from '../../src/kernel/errors.ts'
 import { operationsOf } from '../../src/wire.ts'
@@ -13,13 +14,15 @@ import { type Answer, type AppOfService, createService, type Send } from '../hel
 const ABSENT = '00000000000070008000000000000000'
 const BODY_LIMIT = 64 * 1024
 const LARGE_BODY_LIMIT = 4 * 1024 * 1024
-/** Takes nothing that could be malformed but the head of the request, and reads nothing but the key. */
-const NO_INPUT = new Set(['listModels', 'listOperations'])
-const LARGE = new Set(['batch', 'reportEvents'])
-const ADMIN = new Set([
-  ...['void', 'adjust', 'freezeWallet', 'unfreezeWallet', 'closeWallet', 'addPrice', 'addOperation', 'addMarkup', 'addExchangeRate'],
-  ...['addChargePolicy', 'createClient', 'listClients', 'createApiKey', 'listApiKeys', 'revokeApiKey'],
-])
+/** What takes more. */
+const LARGE_BODY_LIMITS: Readonly<Record<string, number>> = {
+  batch: LARGE_BODY_LIMIT,
+  reportEvents: LARGE_BODY_LIMIT,
+  importPrices: 2 * LARGE_BODY_LIMIT,
+}
+/** Needs no database: prices are in memory. */
+const IN_MEMORY = ['listModels', 'listOperations', 'quote']
+const ADMIN = new Set(['void', 'adjust', 'freezeWallet', 'unfreezeWallet', 'closeWallet'])
 
 const met = new Set<string>()
 const codesMet = new Set<string>()
@@ -45,7 +48,8 @@ t.test('every route', async (t) => {
     code?: string,
   ) {
     const route = routeOf.get(operationId) as DocumentedRoute
-    const key = send.key === undefined && ADMIN.has(operationId) ? service.adminKey : send.key
+    const forAdmins = ADMIN.has(operationId) || route.path.startsWith('/v1/admin/')
+    const key = send.key === undefined && forAdmins ? service.adminKey : send.key
     const path = fillPath(route.path, { ...absentParams(route), ...params }) + query
     const answer = await app.send(route.method, path, body, { ...send, ...(key !== undefined && { key }) })
     t.equal(answer.status, status, `${operationId} ${status}${code ? ` ${code}` : ''}`)
@@ -82,6 +86,23 @@ t.test('every route', async (t) => {
     t.match(answer.headers, { 'x-content-type-options': 'nosniff', 'cache-control': 'no-store', 'x-request-id': /\S/ })
   }
 
+  /** Sends two requests that add prices while nobody may, and lets them on when both wait. */
+  async function held(send: () => Promise<Answer>[]): Promise<Answer[]> {
+    const holder = new pg.Client({ connectionString: service.url })
+    await holder.connect()
+    try {
+      await holder.query('begin')
+      await holder.query('lock table price_versions in share mode')
+      const sent = send()
+      const waiting = `select count(*)::int as n from pg_locks where not granted and relation = 'price_versions'::regclass`
+      while ((await holder.query(waiting)).rows[0].n < sent.length) await new Promise((resolve) => setTimeout(resolve, 10))
+      await holder.query('commit')
+      return await Promise.all(sent)
+    } finally {
+      await holder.end()
+    }
+  }
+
   function absentParams(route: DocumentedRoute): Record<string, string> {
     const kinds: Record<string, string> = {
       wallet: 'wal',
@@ -90,6 +111,7 @@ t.test('every route', async (t) => {
       grant_id: 'grt',
       client_id: 'cli',
       key_id: 'key',
+      proposal_id: 'prp',
     }
     return Object.fromEntries(route.params.map((name) => [name, `${kinds[name]}_${ABSENT}`]))
   }
@@ -123,7 +145,7 @@ t.test('every route', async (t) => {
 
   t.test('a body of one byte too many is 413', async (t) => {
     for (const route of routes.filter(({ statuses }) => statuses.includes(413))) {
-      const limit = LARGE.has(route.operationId) ? LARGE_BODY_LIMIT : BODY_LIMIT
+      const limit = LARGE_BODY_LIMITS[route.operationId] ?? BODY_LIMIT
       await call(t, route.operationId, 413, { body: `{"text":"${'x'.repeat(limit - 10)}"}` }, 'payload_too_large')
       const fits = await service.send(
         route.method,
@@ -153,10 +175,6 @@ t.test('every route', async (t) => {
           'invalid_request',
         )
         t.equal(wrong.body.errors[0].pointer, `/path/${params[0]}`)
-      }
-      if (NO_INPUT.has(operationId)) {
-        await call(t, operationId, 400, { headers: { host: 'a b' } }, 'invalid_request')
-        continue
       }
       if (method === 'GET' && ['list', 'getU'].some((start) => operationId.startsWith(start))) {
         const wrong = await call(t, operationId, 400, { query: '?nonsense=1' }, 'invalid_request')
@@ -314,7 +332,7 @@ t.test('every route', async (t) => {
       batch.results.map((result: Answer) => result.status),
       [201, 402, 404],
     )
-    const operations = operationsOf(service.rooms.prices)
+    const operations = operationsOf(service.rooms.prices, service.rooms.estimate)
     const reserve = operations.batchable.find(({ name }) => name === 'reserve')
     t.ok(reserve?.answer.safeParse(batch.results[0].body).success)
     const { body: events } = await call(t, 'reportEvents', 200, { body: { events: [{ source: 's', id: '1', wallet: id, amount: '1' }] } })
@@ -370,7 +388,7 @@ t.test('every route', async (t) => {
     const reason = 'x'
     const at = new Date(Date.now() + 3_600_000).toISOString()
     const bodies: Record<string, object> = {
-      addPrice: { model: 'm', provider: 'p', input_usd_per_million: '1', output_usd_per_million: '2.000000000001' },
+      addPrice: { model: 'm', provider: 'p', rates: { input_tokens: '1', output_tokens: '2.000000000001' } },
       addOperation: { operation: 'o', unit_cost: '0.5' },
       addMarkup: { percent: '25' },
       addExchangeRate: { currency: 'USD', purpose: 'consumption', credits_per_unit: '100' },
@@ -382,11 +400,77 @@ t.test('every route', async (t) => {
       await call(t, operationId, 409, { body: { ...body, reason, effective_from: at } }, 'version_exists')
       await call(t, operationId, 422, { body: { ...body, reason, effective_from: '2024-01-01T00:00:00Z' } }, 'effective_from_past')
     }
-    await call(t, 'listModels', 200, {})
-    await call(t, 'listOperations', 200, {})
+    const doubtful: Record<string, object> = {
+      addPrice: { rates: { input_tokens: '1000', output_tokens: '2' } },
+      addOperation: { unit_cost: '500' },
+      addMarkup: { percent: '2500' },
+      addExchangeRate: { credits_per_unit: '1' },
+    }
+    for (const [operationId, change] of Object.entries(doubtful)) {
+      const body = { ...bodies[operationId], ...change, reason }
+      const refused = await call(t, operationId, 422, { body }, 'price_implausible')
+      t.equal(refused.body.doubts.length, 1, 'and why')
+    }
+    for (const operationId of [
+      'listModels',
+      'listOperations',
+      ...Object.keys(bodies).map((name) => `${name.replace('add', 'list')}Versions`),
+    ]) {
+      await call(t, operationId, 200, {})
+      await call(t, operationId, 200, { query: '?limit=1' })
+    }
     await call(t, 'addPrice', 201, { body: { ...bodies.addPrice, model: 'off', enabled: false, reason } })
     const usage = { input_tokens: 1, output_tokens: 1 }
     await call(t, 'reserve', 422, { body: { wallet: await service.wallet('5'), model: 'off', usage } }, 'model_disabled')
+
+    // Questions of price.
+    const priced = { model: 'gpt-4o-mini', usage: { input_tokens: 1_000, output_tokens: 100 } }
+    await call(t, 'quote', 200, { body: { ...priced, operation: 'rag_retrieval', units: 2 } })
+    await call(t, 'quote', 200, { body: { amount: '5' } })
+    await call(t, 'quote', 200, { body: { model: 'gpt-4o-mini', input_text: 'Guten Tag', max_output_tokens: 10 } })
+    await call(t, 'quote', 422, { body: { ...priced, model: 'gpt-9' } }, 'unknown_model')
+    await call(t, 'quote', 422, { body: { ...priced, model: 'off' } }, 'model_disabled')
+    await call(t, 'quote', 422, { body: { ...priced, service_tier: 'flex' } }, 'service_tier_unpriced')
+    await call(t, 'quote', 422, { body: { ...priced, usage: { input_audio_tokens: 1 } } }, 'pool_unpriced')
+    await call(t, 'quote', 422, { body: { operation: 'nothing' } }, 'unknown_operation')
+    const { body: charge } = await call(t, 'charge', 201, { body: { wallet: await service.wallet('5'), ...priced } })
+    await call(t, 'recomputeCharge', 200, { params: { charge_id: charge.id } })
+    for (const purpose of ['consumption', 'purchase']) {
+      await call(t, 'previewExchangeRate', 200, { body: { currency: 'USD', purpose, credits_per_unit: '110' } })
+    }
+    await call(t, 'previewExchangeRate', 200, { body: { currency: 'EUR', purpose: 'purchase', credits_per_unit: '110' } })
+
+    // Imported prices.
+    const list = (...models: object[]) => JSON.stringify([{ id: 'acme', models }])
+    const now = { id: 'imported', prices: { input_mtok: 1, output_mtok: 2 } }
+    const later = { constraint: { type: 'start_date', start_date: '2100-01-01' }, prices: { input_mtok: 1.1, output_mtok: 2 } }
+    const imported = { format: 'genai-prices', document: list(now), reason }
+    const asked = await call(t, 'importPrices', 200, { body: imported })
+    t.match(asked.body, { id: null, inserted: 1, changes: [{ changes: ['new'] }] })
+    t.match((await call(t, 'importPrices', 200, { body: { ...imported, apply: true } })).body, { id: /^imp_/, inserted: 1 })
+    t.match((await call(t, 'importPrices', 200, { body: { ...imported, apply: true } })).body, { id: null, unchanged: 1 }, 'once is enough')
+    await call(t, 'importPrices', 422, { body: { ...imported, document: '[]' } }, 'price_list_invalid')
+    const dated = { ...imported, apply: true, document: list({ ...now, prices: [{ prices: now.prices }, later] }) }
+    // Both have made their plans before either may write.
+    const both = await held(() => [0, 1].map(() => service.post('/v1/admin/price-imports', dated, admin)))
+    t.same(both.map(({ status }) => status).sort(), [200, 409])
+    const [first, second] = both.toSorted((a, b) => a.status - b.status) as [Answer, Answer]
+    t.match([first.body, second.body], [{ inserted: 1 }, { code: 'version_exists' }])
+    met.add('importPrices 409')
+    checkForm(t, routeOf.get('importPrices') as DocumentedRoute, second, 'version_exists')
+    t.equal((await call(t, 'listImports', 200, {})).body.data.length, 2)
+    const accepted = { params: { proposal_id: await service.propose('proposed') } }
+    const rejected = { params: { proposal_id: await service.propose('gpt-4o', { rates: { input_tokens: '9', output_tokens: '9' } }) } }
+    await call(t, 'listQuarantine', 200, {})
+    await call(t, 'listQuarantine', 200, { query: '?status=pending&source=litellm&limit=1' })
+    await call(t, 'acceptProposal', 200, { ...accepted, body: { reason } })
+    await call(t, 'acceptProposal', 409, { ...accepted, body: { reason } }, 'quarantine_decided')
+    await call(t, 'rejectProposal', 200, { ...rejected, body: { reason } })
+    await call(t, 'rejectProposal', 409, { ...rejected, body: { reason } }, 'quarantine_decided')
+    await call(t, 'acceptProposal', 404, { body: { reason } }, 'quarantine_not_found')
+    const clash = Date.parse(at)
+    const clashing = { params: { proposal_id: await service.propose('m', {}, { effectiveFrom: clash }) } }
+    await call(t, 'acceptProposal', 409, { ...clashing, body: { reason } }, 'version_exists')
 
     const { body: client } = await call(t, 'createClient', 201, { body: { name: 'web shop', reason } })
     await call(t, 'createClient', 409, { body: { name: 'web shop' } }, 'client_exists')
@@ -410,7 +494,7 @@ t.test('every route', async (t) => {
     await proxy.set('down')
     const valid: Record<string, object> = {
       ...VALID,
-      addPrice: { model: 'm2', provider: 'p', input_usd_per_million: '1', output_usd_per_million: '2', reason: 'x' },
+      addPrice: { model: 'm2', provider: 'p', rates: { input_tokens: '1', output_tokens: '2' }, reason: 'x' },
       addOperation: { operation: 'o2', unit_cost: '0.5', reason: 'x' },
       addMarkup: { percent: '25', reason: 'x' },
       addExchangeRate: { currency: 'USD', purpose: 'consumption', credits_per_unit: '100', reason: 'x' },
@@ -424,10 +508,15 @@ t.test('every route', async (t) => {
       unfreezeWallet: { reason: 'x' },
       closeWallet: { reason: 'x' },
       issueToken: { sub: 'alice' },
+      quote: { amount: '1' },
+      previewExchangeRate: { currency: 'USD', purpose: 'consumption', credits_per_unit: '100' },
+      importPrices: { format: 'openrouter', document: '{"data":[]}', reason: 'x' },
+      acceptProposal: { reason: 'x' },
+      rejectProposal: { reason: 'x' },
       batch: { commands: [{ operation: 'reserve', idempotency_key: 'k', body: VALID.reserve }] },
       reportEvents: { events: [{ source: 's', id: '1', wallet: 'user:x', amount: '1' }] },
     }
-    const special = ['batch', 'reportEvents', 'issueToken', '/readyz', ...NO_INPUT]
+    const special = ['batch', 'reportEvents', 'issueToken', '/readyz', ...IN_MEMORY]
     const unknown = await service.newKey(['usage:write', 'prices:read'])
     await Promise.all([
       ...routes
@@ -442,7 +531,7 @@ t.test('every route', async (t) => {
         t.equal(body.results[0].body.code, 'storage_unavailable')
       }),
       // A key that has to be looked up stands before everything.
-      ...['batch', 'reportEvents', 'issueToken', ...NO_INPUT]
+      ...['batch', 'reportEvents', 'issueToken', ...IN_MEMORY]
         .filter((operationId) => routeOf.get(operationId)?.statuses.includes(503))
         .map((operationId) => {
           const body = valid[operationId]

@@ -118,6 +118,22 @@ t.test('hostile input', async (t) => {
       pointer: '/unit_cost',
       zero: true,
     },
+    'flat cost': {
+      send: (raw) => service.post('/v1/admin/operations', `{"operation":"o","unit_cost":"1","reason":"x","flat_cost":${raw}}`, admin),
+      pointer: '/flat_cost',
+      zero: true,
+    },
+    'a question of price': { send: (raw) => service.post('/v1/quotes', `{"amount":${raw}}`), pointer: '/amount' },
+    'smallest charge': {
+      send: (raw) => service.post('/v1/admin/charge-policies', `{"maximum_charge":"1","reason":"x","minimum_charge":${raw}}`, admin),
+      pointer: '/minimum_charge',
+      zero: true,
+    },
+    rounding: {
+      send: (raw) =>
+        service.post('/v1/admin/charge-policies', `{"minimum_charge":"0","maximum_charge":"1","reason":"x","round_to":${raw}}`, admin),
+      pointer: '/round_to',
+    },
     'largest charge': {
       send: (raw) => service.post('/v1/admin/charge-policies', `{"minimum_charge":"0","reason":"x","maximum_charge":${raw}}`, admin),
       pointer: '/maximum_charge',
@@ -189,6 +205,7 @@ t.test('hostile input', async (t) => {
         grant_id: `grt_${'0'.repeat(32)}`,
         client_id: service.client.wireId,
         key_id: `key_${'0'.repeat(32)}`,
+        proposal_id: `prp_${'0'.repeat(32)}`,
       })
       for (const body of [
         '{"amount":"1","balance":"9"}',
@@ -372,7 +389,6 @@ t.test('hostile input', async (t) => {
       '{"input_tokens":1000000001,"output_tokens":1}',
       '{"input_tokens":NaN,"output_tokens":1}',
       '{"input_tokens":null,"output_tokens":1}',
-      '{"input_tokens":1}',
       '{"prompt_tokens":1,"completion_tokens":1}',
       '{"input_tokens":1,"output_tokens":1,"cached_tokens":1}',
       '{}',
@@ -389,7 +405,7 @@ t.test('hostile input', async (t) => {
     for (const units of [-1, 1.5, 1_000_001, '1', null]) {
       t.equal((await service.post('/v1/charges', { wallet, operation: 'rag_retrieval', units })).status, 400, `units ${units}`)
     }
-    for (const model of ['gpt-4o ', 'GPT-4O', 'gpt-4o\u0000', '', '../gpt-4o', 'constructor', 'toString', 'hasOwnProperty']) {
+    for (const model of ['gpt-4o ', 'gpt-4o*', 'gpt-4o\u0000', '', '../gpt-4o', 'constructor', 'toString', 'hasOwnProperty']) {
       t.ok(
         [400, 422].includes((await service.post('/v1/charges', { wallet, model, usage: { input_tokens: 1, output_tokens: 1 } })).status),
         JSON.stringify(model),
@@ -399,24 +415,7 @@ t.test('hostile input', async (t) => {
 
   t.test('prices', async (t) => {
     const reason = 'x'
-    const price = { model: 'attack', provider: 'p', input_usd_per_million: '1', output_usd_per_million: '1', reason }
-    for (const bad of ['-1', '1e3', '.5', 'NaN', '', '0.0000000000001', '1000000000', '01', ' 1', '١']) {
-      t.equal(
-        (await service.post('/v1/admin/prices', { ...price, input_usd_per_million: bad }, admin)).status,
-        400,
-        `a price of ${JSON.stringify(bad)}`,
-      )
-    }
-    t.equal(
-      (
-        await service.post(
-          '/v1/admin/prices',
-          `{"model":"attack","provider":"p","input_usd_per_million":1,"output_usd_per_million":"1","reason":"x"}`,
-          admin,
-        )
-      ).status,
-      400,
-    )
+    const price = { model: 'attack', provider: 'p', rates: { input_tokens: '1', output_tokens: '1' }, reason }
     for (const bad of ['0', '0.0', '-1', '1e2', '']) {
       t.equal(
         (await service.post('/v1/admin/exchange-rates', { currency: 'USD', purpose: 'consumption', credits_per_unit: bad, reason }, admin))
@@ -425,11 +424,6 @@ t.test('hostile input', async (t) => {
         `a rate of ${bad}`,
       )
     }
-    t.equal(
-      (await service.post('/v1/admin/exchange-rates', { currency: 'EUR', purpose: 'consumption', credits_per_unit: '1', reason }, admin))
-        .status,
-      400,
-    )
     t.equal(
       (await service.post('/v1/admin/prices', { ...price, effective_from: '2025-06-01T00:00:00Z' }, admin)).body.code,
       'effective_from_past',

@@ -87,7 +87,7 @@ t.test('unknown and disabled work is refused', async (t) => {
   t.equal(refused(bench.charge(wallet, tokens(1, 0, 'imaginary'))), 'unknown_model')
   t.equal(refused(bench.charge(wallet, tokens(1, 0, 'retired'))), 'model_disabled')
   t.equal(refused(bench.charge(wallet, units(1, 'forgotten'))), 'unknown_operation')
-  bench.prices = { ...PRICES, consumptionRates: [] }
+  bench.prices = { ...PRICES, exchangeRates: new Map() }
   t.equal(refused(bench.charge(wallet, tokens(1))), 'rate_missing')
 })
 

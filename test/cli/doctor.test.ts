@@ -20,7 +20,7 @@ t.test('has one line for each check and says what to do', async (t) => {
 
   await farebox(['seed', '--demo'], env)
   const seeded = await farebox(['doctor'], env)
-  t.match(seeded.stdout, /^ok {4}prices {8}14 models/m)
+  t.match(seeded.stdout, /^ok {4}prices {8}31 models/m)
   t.match(seeded.stdout, /^ok {4}keys {10}1 active/m)
 })
 

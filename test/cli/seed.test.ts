@@ -12,7 +12,7 @@ t.test('seeds prices and demo data once, through the lane', async (t) => {
 
   const prices = await farebox(['seed'], env)
   t.equal(prices.status, 0, prices.stderr)
-  t.match(prices.stdout, /^added {2}23 prices/)
+  t.match(prices.stdout, /^added {2}40 prices/)
   t.equal((await farebox(['seed'], env)).stdout, NOTHING)
 
   const demo = await farebox(['seed', '--demo'], env)

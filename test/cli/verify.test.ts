@@ -3,6 +3,7 @@ import t from 'tap'
 import { INVARIANTS } from '../../src/ledger/invariants.ts'
 import { farebox, temporary } from '../helpers/cli.ts'
 import { createTestDatabase } from '../helpers/database.ts'
+import { createService } from '../helpers/service.ts'
 
 t.setTimeout(60_000)
 
@@ -38,4 +39,26 @@ t.test('verify passes a good book and names what is broken in another', async (t
   const found = JSON.parse(json.stdout)
   t.match(found, { ok: false, invariants: INVARIANTS.length })
   t.match(found.findings[0], { id: 'I01', broken: 1, examples: [rows[0]?.id] })
+})
+
+t.test('verify --charges works every charge out again', async (t) => {
+  const service = await createService(t)
+  const wallet = await service.wallet('100')
+  const usage = { input_tokens: 1_000, output_tokens: 500 }
+  for (const model of ['gpt-4o', 'gpt-4o-mini', 'claude-sonnet-4-5']) await service.made('/v1/charges', { wallet, model, usage })
+  await service.made('/v1/charges', { wallet, amount: '1.5' })
+  const env = { DATABASE_URL: service.url, DATA_DIR: temporary(t) }
+  const good = await farebox(['verify', '--charges'], env)
+  t.equal(good.status, 0, good.stderr)
+  t.match(good.stdout, /^All 4 charges are what the stored versions of prices come to\.$/m)
+
+  // A price that was changed where it is stored, which only somebody with the database's own keys can do.
+  await service.query('alter table price_versions disable trigger user')
+  await service.query(`update price_versions set rates = jsonb_set(rates, '{output_tokens}', '"10.000001"') where model = 'gpt-4o'`)
+  await service.query('alter table price_versions enable trigger user')
+  const bad = await farebox(['verify', '--charges'], env)
+  t.equal(bad.status, 1)
+  t.match(bad.stdout, /^1 of 4 charges differ .*:\nchg_[0-9a-f]{32} cost 0\.9 and comes to 0\.900001$/m)
+  const json = JSON.parse((await farebox(['verify', '--charges', '--json'], env)).stdout)
+  t.match(json, { ok: false, broken: 0, charges: { charges: 4, different: 1 } })
 })

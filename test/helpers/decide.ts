@@ -8,7 +8,16 @@ import { assert, type ErrorCode, type Refusal } from '../../src/kernel/errors.ts
 import type { Draft, Speaker } from '../../src/ledger/book.ts'
 import type { Command, Outcome } from '../../src/ledger/command.ts'
 import type { Wallet } from '../../src/ledger/wallet.ts'
-import type { Markup, PriceBook } from '../../src/pricing/prices.ts'
+import {
+  type ChargePolicy,
+  type ExchangeRate,
+  type Markup,
+  type ModelPrice,
+  type OperationPrice,
+  type PriceBook,
+  rateKey,
+  type Version,
+} from '../../src/pricing/prices.ts'
 import type { CostRequest } from '../../src/pricing/quote.ts'
 import { type ActualCost, type CommitInput, commit } from '../../src/reservations/commit.ts'
 import { expire } from '../../src/reservations/expire.ts'
@@ -29,60 +38,113 @@ export const NOWHERE = '0000000c-0000-7000-8000-000000000000'
 
 const PRICED_FROM = START - 86_400_000
 const version = (id: string) => ({ id, effectiveFrom: PRICED_FROM })
-const modelPrice = (model: string, enabled = true) => ({
+
+/** A version of a model's price, at 0.5 and 1.5 dollars per million tokens unless something else is said. */
+export const modelPrice = (model: string, said: Partial<ModelPrice> = {}): ModelPrice => ({
   ...version(`price of ${model}`),
   model,
   provider: 'acme',
-  inputUsdPerMillion: '0.5',
-  outputUsdPerMillion: '1.5',
-  enabled,
+  rates: { input_tokens: '0.5', output_tokens: '1.5' },
+  variants: [],
+  aliases: [],
+  contextWindow: null,
+  maxOutputTokens: null,
+  capabilities: [],
+  costTier: 'cheap',
+  enabled: true,
+  source: 'manual',
+  ...said,
+})
+
+export const operationPrice = (operation: string, said: Partial<OperationPrice> = {}): OperationPrice => ({
+  ...version(`price of ${operation}`),
+  operation,
+  flatCost: 0n,
+  unitCost: 7n,
+  enabled: true,
+  ...said,
 })
 
 /** A markup of 20 % on everything. */
 export const MARKUP: Markup = { ...version('markup'), scope: 'default', percent: '20' }
+/** A dollar is a credit. */
+export const RATE: ExchangeRate = { ...version('rate'), currency: 'USD', purpose: 'consumption', creditsPerUnit: '1' }
+export const POLICY: ChargePolicy = { ...version('policy'), minimumCharge: 20n, maximumCharge: 2_000n, roundTo: 1n, ownerExempt: true }
+
+/** A price book of versions in any order. */
+export function bookOf(versions: {
+  readonly models?: readonly ModelPrice[]
+  readonly operations?: readonly OperationPrice[]
+  readonly markups?: readonly Markup[]
+  readonly rates?: readonly ExchangeRate[]
+  readonly policies?: readonly ChargePolicy[]
+}): PriceBook {
+  return {
+    models: newestFirst(versions.models ?? [], (price) => price.model),
+    operations: newestFirst(versions.operations ?? [], (price) => price.operation),
+    markups: newestFirst(versions.markups ?? [], (markup) => markup.scope),
+    exchangeRates: newestFirst(versions.rates ?? [], (rate) => rateKey(rate.currency, rate.purpose)),
+    policies: newestFirst(versions.policies ?? [], () => '').get('') ?? [],
+  }
+}
+
+function newestFirst<V extends Version>(versions: readonly V[], nameOf: (version: V) => string): Map<string, V[]> {
+  const lists = Map.groupBy(versions, nameOf)
+  for (const list of lists.values()) list.sort((a, b) => b.effectiveFrom - a.effectiveFrom)
+  return lists
+}
 
 /** A token of `small` costs 0.6 in and 1.8 out, a unit of `scan` 7; a priced charge costs at least 20 and at most 2,000 micro-credits. */
-export const PRICES: PriceBook = {
-  models: new Map(
-    ['small', 'large'].map((model) => [model, [modelPrice(model)]] as const).concat([['retired', [modelPrice('retired', false)]]]),
-  ),
-  operations: new Map([
-    ['scan', [{ ...version('price of scan'), operation: 'scan', unitCost: 7n, enabled: true }]],
-    ['forgotten', [{ ...version('price of forgotten'), operation: 'forgotten', unitCost: 7n, enabled: false }]],
-  ]),
+export const PRICES: PriceBook = bookOf({
+  models: [modelPrice('small'), modelPrice('large'), modelPrice('retired', { enabled: false })],
+  operations: [operationPrice('scan'), operationPrice('forgotten', { enabled: false })],
   markups: [MARKUP],
-  consumptionRates: [{ ...version('rate'), currency: 'USD', purpose: 'consumption', creditsPerUnit: '1' }],
-  policies: [{ ...version('policy'), minimumCharge: 20n, maximumCharge: 2_000n }],
+  rates: [RATE],
+  policies: [POLICY],
+})
+
+/** `PRICES` with some versions more. */
+export function pricesWith(more: Parameters<typeof bookOf>[0]): PriceBook {
+  return bookOf({
+    models: [...[...PRICES.models.values()].flat(), ...(more.models ?? [])],
+    operations: [...[...PRICES.operations.values()].flat(), ...(more.operations ?? [])],
+    markups: [MARKUP, ...(more.markups ?? [])],
+    rates: [RATE, ...(more.rates ?? [])],
+    policies: [POLICY, ...(more.policies ?? [])],
+  })
 }
 
 export const usage = (input_tokens: number, output_tokens = 0) => ({ input_tokens, output_tokens })
-export const tokens = (input: number, output = 0, model = 'small'): CostRequest & { readonly amount?: undefined } => ({
-  model,
-  usage: usage(input, output),
+type WorkRequest = Extract<CostRequest, { readonly amount?: undefined }>
+type ActualWork = Extract<ActualCost, { readonly amount?: undefined }>
+
+/** Work of any kind: what is not said is nothing, or as usual. */
+export const work = (said: Partial<WorkRequest>): WorkRequest => ({
+  model: null,
+  provider: null,
   operation: null,
   units: null,
-})
-export const units = (count: number, operation = 'scan'): CostRequest & { readonly amount?: undefined } => ({
-  model: null,
   usage: null,
-  operation,
-  units: count,
+  serviceTier: 'standard',
+  ...said,
 })
-/** What a commit says: tokens of the reserved model. */
-export const used = (input: number, output = 0): ActualCost => ({
+export const tokens = (input: number, output = 0, model = 'small') => work({ model, usage: usage(input, output) })
+export const units = (count: number, operation = 'scan') => work({ operation, units: count })
+
+/** What a commit says of the work: what is not said is as it was reserved. */
+export const actual = (said: Partial<ActualWork>): ActualWork => ({
   model: null,
+  provider: null,
   operation: null,
   units: null,
-  usage: usage(input, output),
+  usage: null,
   usageTotal: null,
+  serviceTier: null,
+  ...said,
 })
-export const usedInAll = (input: number, output = 0): ActualCost => ({
-  model: null,
-  operation: null,
-  units: null,
-  usage: null,
-  usageTotal: usage(input, output),
-})
+/** Tokens of the reserved model. */
+export const used = (input: number, output = 0) => actual({ usage: usage(input, output) })
+export const usedInAll = (input: number, output = 0) => actual({ usageTotal: usage(input, output) })
 
 const NOTES = { reference: null, metadata: null } as const
 
@@ -247,6 +309,7 @@ export class Bench {
           {
             ...NOTES,
             basis: 'actual',
+            rawUsage: null,
             occurredAt: null,
             final: true,
             payees,
@@ -297,6 +360,7 @@ export class Bench {
     const all: ChargeOnceInput = {
       ...NOTES,
       basis: 'actual',
+      rawUsage: null,
       occurredAt: null,
       walletId,
       cost: costOf(cost),

@@ -52,6 +52,8 @@ export async function makeRichBook(service: TestService): Promise<RichBook> {
   // Priced work, work that is free for its owner, a payee, refunds.
   const owner = (await service.get(`/v1/wallets/${busy}`)).body.owner
   await made('/v1/charges', { wallet: busy, model: 'gpt-4o', usage: { input_tokens: 1_234, output_tokens: 567 } })
+  const cached = { prompt_tokens: 4_000, completion_tokens: 80, prompt_tokens_details: { cached_tokens: 3_000 } }
+  await made('/v1/charges', { wallet: busy, model: 'gpt-4o', raw_usage: { format: 'openai.chat', body: cached } })
   await made('/v1/charges', { wallet: busy, operation: 'voice_creation', units: 2, resource_owner: owner })
   const shared = await made('/v1/charges', { wallet: busy, amount: '30', payees: [{ wallet: payee, share: '0.7' }], reference: 'shared' })
   await made('/v1/charges', { wallet: busy, amount: '0.000001', payees: [{ wallet: payee, share: '1' }] })
@@ -77,9 +79,33 @@ export async function makeRichBook(service: TestService): Promise<RichBook> {
   await made(`/v1/reservations/${small.id}/commit`, { amount: '2', force: true }, admin)
   await made(
     '/v1/admin/prices',
-    { model: 'house-1', provider: 'house', input_usd_per_million: '1', output_usd_per_million: '2', reason: 'new' },
+    {
+      model: 'house-1',
+      provider: 'house',
+      rates: { input_tokens: '1', output_tokens: '2', requests: '0.001' },
+      variants: [{ above_prompt_tokens: 1_000, rates: { input_tokens: '3' } }],
+      reason: 'new',
+    },
     admin,
   )
+
+  // A long prompt in two captures, work with a flat cost, under a policy that rounds.
+  const longHold = await made('/v1/reservations', { wallet: busy, model: 'house-1', usage: { input_tokens: 3_000, output_tokens: 100 } })
+  await made(`/v1/reservations/${longHold.id}/commit`, { usage_total: { input_tokens: 900, output_tokens: 20 }, final: false })
+  await made(`/v1/reservations/${longHold.id}/commit`, { usage_total: { input_tokens: 2_500, output_tokens: 90 } })
+  await made('/v1/admin/operations', { operation: 'house_call', flat_cost: '0.5', unit_cost: '0.000003', reason: 'new' }, admin)
+  const rounded = { minimum_charge: '0.01', maximum_charge: '100000', round_to: '0.01', reason: 'rounded prices' }
+  await made('/v1/admin/charge-policies', rounded, admin)
+  await made('/v1/charges', { wallet: busy, operation: 'house_call', units: 7 })
+  await made('/v1/charges', { wallet: busy, model: 'gpt-4o', usage: { input_tokens: 1_234, output_tokens: 567 } })
+  await made('/v1/charges', { wallet: busy, amount: '0.000001' })
+  await made('/v1/admin/charge-policies', { ...rounded, round_to: '0.000001', reason: 'exact again' }, admin)
+
+  // Imported prices that wait for a person, and those that somebody decided on.
+  const [accepted, rejected] = [await service.propose('house-2'), await service.propose('house-3')]
+  await service.propose('gpt-4o', { rates: { input_tokens: '9', output_tokens: '99' } })
+  await made(`/v1/admin/price-quarantine/${accepted}/accept`, { reason: 'looked at' }, admin)
+  await made(`/v1/admin/price-quarantine/${rejected}/reject`, { reason: 'a typo' }, admin)
 
   // Refusals.
   await refused('/v1/reservations', { wallet: empty, amount: '1' }, 402)

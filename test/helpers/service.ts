@@ -9,10 +9,12 @@ import type { Change } from '../../src/auth/key-store.ts'
 import { SCOPES, type Scope } from '../../src/auth/principal.ts'
 import { type Config, readConfig } from '../../src/config.ts'
 import { sweep } from '../../src/jobs/sweep.ts'
+import { toWireId } from '../../src/kernel/ids.ts'
 import { INVARIANTS } from '../../src/ledger/invariants.ts'
 import { verify } from '../../src/ledger/verify-pg.ts'
 import { createLogger, type LogLevel } from '../../src/platform/logger.ts'
 import { seedPrices } from '../../src/prepare.ts'
+import { inForce, type ModelListing } from '../../src/pricing/prices.ts'
 import { createRooms, type Rooms } from '../../src/wire.ts'
 import { createTestDatabase } from './database.ts'
 
@@ -96,6 +98,8 @@ export interface TestService extends AppOfService {
   tokenFor(sub: string, client?: ClientOfService): Promise<string>
   /** Opens a wallet with so many credits (a purchase grant) and yields its id. */
   wallet(credits?: string, options?: Send & { readonly owner?: string; readonly settings?: object }): Promise<string>
+  /** An import that proposes one price which a person has to look at; its id. What is not changed is as it is in force now. */
+  propose(model: string, changes?: Partial<ModelListing>, of?: { source?: string; effectiveFrom?: number }): Promise<string>
   /** A statement on the database, past the service. */
   query<Row extends pg.QueryResultRow = Body>(text: string, values?: readonly unknown[]): Promise<Row[]>
   /** The invariants that do not hold, with their counts; empty on a sound book. */
@@ -159,6 +163,16 @@ export async function createService(t: Test, options: AppOptions = {}): Promise<
       if (credits !== undefined) await first.made('/v1/grants', { wallet: id, kind: 'purchase', amount: credits }, send)
       return id
     },
+    async propose(model, changes = {}, { source = 'litellm', effectiveFrom } = {}) {
+      const { priceStore, prices } = first.rooms
+      const held = inForce(prices.current().models.get(model), Date.now())
+      const { id: _id, effectiveFrom: _from, source: _source, ...listing } = held ?? { ...UNKNOWN_MODEL, model }
+      const proposal = { listing: { ...listing, ...changes }, effectiveFrom: effectiveFrom ?? null, reasons: ['a test'] }
+      const plan = { source, insert: [], quarantine: [proposal], supersede: [], unchanged: 0, skipped: 0 }
+      const { id } = await priceStore.applyImport(plan, 'a test', { ...change().speaker, everyClient: true })
+      const proposed = (await priceStore.quarantine({}, null, 10)).find(({ importId }) => importId === id)
+      return toWireId('proposal', proposed?.id ?? '')
+    },
     async query<Row extends pg.QueryResultRow>(text: string, values: readonly unknown[] = []) {
       return (await pool.query<Row>(text, [...values])).rows
     },
@@ -197,6 +211,22 @@ async function openApp(options: AppOptions & { readonly url: string }, defaultKe
     },
   }
 }
+
+/** A listing without a price list. */
+const UNKNOWN_MODEL = {
+  id: '',
+  effectiveFrom: 0,
+  source: 'nowhere',
+  provider: 'acme',
+  rates: { input_tokens: '1', output_tokens: '2' },
+  variants: [],
+  aliases: [],
+  contextWindow: null,
+  maxOutputTokens: null,
+  capabilities: [],
+  costTier: 'medium',
+  enabled: true,
+} as const
 
 function change(): Change {
   return { speaker: { clientId: null, actor: 'system:test', requestId: 'test' }, reason: 'test', at: Date.now() }

@@ -33,7 +33,7 @@ const VENDORS: { vendor: RegExp; allowed: RegExp[]; why: string }[] = [
   },
   {
     vendor: /^zod(\/|$)/,
-    allowed: [/^config\.ts$/, /^http\//, /\/(schemas|routes|operations?)\.ts$/],
+    allowed: [/^config\.ts$/, /^http\//, /\/((\w+-)?schemas|routes|operations?)\.ts$/],
     why: 'the wire format is parsed at the edge',
   },
   {

@@ -20,6 +20,8 @@ interface Mutant {
 /** The ledger row that carries the whole cost of a one-shot charge without payees or uncollected parts. */
 const PLAIN_CHARGE = `(select c.id from charges c where c.wallet_id = :busy and c.reservation_id is null and c.payees is null and c.uncollected = 0
   and c.refunded = 0 and c.cost > 0 order by c.id limit 1)`
+/** Priced work under the policy that rounds. */
+const ROUNDED_CHARGE = `(select id from charges where wallet_id = :busy and quote->'terms'->>'round_to' = '10000' and quote->'usage' is not null limit 1)`
 const FREE_GRANT = `(select id from grants where wallet_id = :busy and remaining - held > 10 order by id limit 1)`
 const PINNED_GRANT = '(select id from grants where wallet_id = :busy and held > 0 order by id limit 1)'
 const COMMITTED = `(select id from reservations where wallet_id = :busy and reference = 'split')`
@@ -393,6 +395,11 @@ const MUTANTS: readonly Mutant[] = [
     trips: ['I20'],
     sql: [`update charges set quote = jsonb_set(quote::jsonb, '{min}', '"99999999999"') where id = ${PLAIN_CHARGE}`],
   },
+  ...['1', '10000000'].map((multiple) => ({
+    says: `a cost that was rounded up to a hundredth should be one of ${multiple} micro-credits`,
+    trips: ['I20'],
+    sql: [`update charges set quote = jsonb_set(quote::jsonb, '{terms,round_to}', '"${multiple}"') where id = ${ROUNDED_CHARGE}`],
+  })),
   {
     says: 'a quote is empty',
     trips: ['I20'],

@@ -64,21 +64,73 @@ const CHECKS: Readonly<Record<string, Broken>> = {
   idempotency_refusal_has_no_effect: { table: 'idempotency_keys', patch: { status: 402 }, where: 'effect_id is not null' },
   audit_log_reason_check: { table: 'audit_log', patch: { reason: '' } },
   price_versions_model_check: { table: 'price_versions', patch: { model: '' } },
-  price_versions_input_usd_per_million_check: { table: 'price_versions', patch: { input_usd_per_million: -1 } },
-  price_versions_output_usd_per_million_check: { table: 'price_versions', patch: { output_usd_per_million: -1 } },
+  price_versions_provider_check: { table: 'price_versions', patch: { provider: '' } },
+  price_versions_rates_check: { table: 'price_versions', patch: { rates: { input_tokens: '-1' } } },
+  price_versions_variants_check: { table: 'price_versions', patch: { variants: [{ rates: { input_tokens: '1' } }] } },
+  price_versions_aliases_check: { table: 'price_versions', patch: { aliases: {} } },
+  price_versions_context_window_check: { table: 'price_versions', patch: { context_window: 0 } },
+  price_versions_max_output_tokens_check: { table: 'price_versions', patch: { max_output_tokens: 0 } },
+  price_versions_cost_tier_check: { table: 'price_versions', patch: { cost_tier: 'free' } },
   operation_versions_operation_check: { table: 'operation_versions', patch: { operation: LONG(101) } },
+  operation_versions_flat_cost_check: { table: 'operation_versions', patch: { flat_cost: -1 } },
   operation_versions_unit_cost_check: { table: 'operation_versions', patch: { unit_cost: -1 } },
+  markups_scope_check: { table: 'markups', patch: { scope: 'model:' } },
   markups_percent_check: { table: 'markups', patch: { percent: -1 } },
   exchange_rates_currency_check: { table: 'exchange_rates', patch: { currency: 'usd' } },
   exchange_rates_purpose_check: { table: 'exchange_rates', patch: { purpose: 'both' } },
   exchange_rates_credits_per_unit_check: { table: 'exchange_rates', patch: { credits_per_unit: 0 } },
   charge_policies_minimum_charge_check: { table: 'charge_policies', patch: { minimum_charge: -1 } },
   charge_policies_maximum_charge_check: { table: 'charge_policies', patch: { maximum_charge: 0 } },
+  charge_policies_round_to_check: { table: 'charge_policies', patch: { round_to: 0 } },
+  price_imports_inserted_check: { table: 'price_imports', patch: { inserted: -1 } },
+  price_imports_quarantined_check: { table: 'price_imports', patch: { quarantined: -1 } },
+  price_imports_unchanged_check: { table: 'price_imports', patch: { unchanged: -1 } },
+  price_imports_skipped_check: { table: 'price_imports', patch: { skipped: -1 } },
+  price_quarantine_reasons_check: { table: 'price_quarantine', patch: { reasons: [] }, where: `status = 'accepted'` },
+  price_quarantine_status_check: { table: 'price_quarantine', patch: { status: 'lost' }, where: `status = 'accepted'` },
+  price_quarantine_check: { table: 'price_quarantine', patch: { decided_at: null }, where: `status = 'accepted'` },
 }
+
+/** What is no price by pool, and no list of variants. */
+const NOT_RATES = [
+  ...[null, [], 'x', 1, { 'input tokens': '1' }, { '': '1' }, { Input: '1' }, { input_tokens: 1 }, { input_tokens: null }],
+  ...['', '-1', '+1', '01', '1.', '.5', '1e3', ' 1', '1 ', '1\n', 'NaN', '1000000000', '٣', '0.000000000000000000001'].map((rate) => ({
+    input_tokens: rate,
+  })),
+  { input_tokens: '1', output_tokens: 'x' },
+]
+const RATES = [{}, { input_tokens: '0' }, { input_tokens: '999999999.99999999999999999999', requests: '0.000000000001' }]
+const NOT_VARIANTS = [
+  ...[null, {}, 'x', [null], [[]], ['x'], [{ serviceTier: 'batch' }], [{ rates: { input_tokens: '1' } }], [{ hours: {}, rates: [] }]],
+  ...NOT_RATES.map((rates) => [{ serviceTier: 'batch', rates }]),
+  [{ serviceTier: 'batch', rates: {} }, { rates: {} }],
+]
+const VARIANTS = [
+  [],
+  ...RATES.map((rates) => [
+    { serviceTier: 'batch', rates },
+    { abovePromptTokens: 1, hours: {}, rates },
+  ]),
+]
 
 const FOREIGN_KEYS: Readonly<Record<string, Broken>> = {
   api_keys_client_id_fkey: { table: 'api_keys', patch: { client_id: '00000000-0000-7000-8000-000000000000' } },
   wallets_client_id_fkey: { table: 'wallets', patch: { client_id: '00000000-0000-7000-8000-000000000000' } },
+  price_quarantine_import_id_fkey: {
+    table: 'price_quarantine',
+    patch: { import_id: '00000000-0000-7000-8000-000000000000' },
+    where: `status = 'accepted'`,
+  },
+  price_quarantine_current_id_fkey: {
+    table: 'price_quarantine',
+    patch: { current_id: '00000000-0000-7000-8000-000000000000' },
+    where: `status = 'accepted'`,
+  },
+  price_quarantine_version_id_fkey: {
+    table: 'price_quarantine',
+    patch: { version_id: '00000000-0000-7000-8000-000000000000' },
+    where: `status = 'accepted'`,
+  },
 }
 
 const APPEND_ONLY = ['transactions', 'audit_log', 'price_versions', 'operation_versions', 'markups', 'exchange_rates', 'charge_policies']
@@ -133,6 +185,28 @@ t.test('the schema', async (t) => {
     t.comment(`${Object.keys(CHECKS).length} checks`)
   })
 
+  t.test('prices by pool are plain decimals, and variants have a condition', async (t) => {
+    const says = async (check: string, value: unknown) =>
+      (await client.query(`select ${check}($1::jsonb) as valid`, [JSON.stringify(value)])).rows[0].valid
+    for (const wrong of NOT_RATES) t.equal(await says('rates_valid', wrong), false, JSON.stringify(wrong))
+    for (const right of RATES) t.equal(await says('rates_valid', right), true, JSON.stringify(right))
+    for (const wrong of NOT_VARIANTS) t.equal(await says('variants_valid', wrong), false, JSON.stringify(wrong))
+    for (const right of VARIANTS) t.equal(await says('variants_valid', right), true, JSON.stringify(right))
+  })
+
+  t.test('a list has one undecided proposal of a model for one time', async (t) => {
+    for (const effective_from of [null, '2030-01-01T00:00:00Z']) {
+      await client.query('begin')
+      await client.query(`update price_quarantine set effective_from = $1 where status = 'pending'`, [effective_from])
+      await t.rejects(
+        client.query(`insert into price_quarantine select (jsonb_populate_record(null::price_quarantine, to_jsonb(q) || jsonb_build_object('id', gen_random_uuid()))).*
+          from price_quarantine q where status = 'pending' limit 1`),
+        { code: '23505', constraint: 'price_quarantine_pending' },
+      )
+      await client.query('rollback')
+    }
+  })
+
   t.test('every key refuses a second row', async (t) => {
     const keys = constraints.filter(({ kind }) => kind === 'u' || kind === 'p')
     for (const { tab, name } of keys) {
@@ -166,7 +240,9 @@ t.test('the schema', async (t) => {
         `truncate ${table}`,
         `truncate ${table} cascade`,
       ]) {
-        await t.rejects(client.query(statement), { code: '23001', message: /append-only/ }, statement)
+        // What a foreign key points at cannot be truncated alone, trigger or not.
+        const refused = statement === 'truncate price_versions' ? { code: '0A000' } : { code: '23001', message: /append-only/ }
+        await t.rejects(client.query(statement), refused, statement)
       }
       const [row] = (await client.query(`select count(*)::int as n from ${table}`)).rows
       t.ok(row.n > 0, `${table} has its rows still`)

@@ -3,7 +3,8 @@ import fc from 'fast-check'
 import t from 'tap'
 import { burnOrder } from '../../src/grants/burn.ts'
 import type { Grant } from '../../src/grants/grant.ts'
-import { Bench, PRICES, START, taken, tokens, used, usedInAll } from '../helpers/decide.ts'
+import type { ChargePolicy } from '../../src/pricing/prices.ts'
+import { Bench, bookOf, modelPrice, POLICY, RATE, START, taken, tokens, used, usedInAll } from '../helpers/decide.ts'
 
 /** Laws of charging that hold whatever the numbers are. */
 
@@ -17,18 +18,22 @@ const reports = fc.array(fc.tuple(count, count), { minLength: 1, maxLength: 8 })
 const millions = 1_000_000_000n
 
 /** Prices with many digits and no minimum or maximum, so that roundings show. */
-const UNEVEN = {
-  ...PRICES,
-  markups: [{ id: 'uneven', effectiveFrom: 0, scope: 'default', percent: '33.3' }],
-  policies: [{ id: 'none', effectiveFrom: 0, minimumCharge: 0n, maximumCharge: millions * millions }],
-}
+const UNEVEN_MARKUP = { id: 'uneven', effectiveFrom: 0, scope: 'default', percent: '33.3' }
+const policy = (said: Partial<ChargePolicy> = {}): ChargePolicy => ({
+  ...POLICY,
+  id: 'none',
+  minimumCharge: 0n,
+  maximumCharge: millions * millions,
+  ...said,
+})
+const UNEVEN = bookOf({ models: [modelPrice('small')], markups: [UNEVEN_MARKUP], rates: [RATE], policies: [policy()] })
 
 t.test('n captures cost as much as one charge, or less than n micro-credits more', async () => {
   check(
     fc.property(reports, fc.boolean(), (parts, withMinimum) => {
       const bench = new Bench()
       bench.prices = withMinimum
-        ? { ...UNEVEN, policies: [{ id: 'least', effectiveFrom: 0, minimumCharge: 400n, maximumCharge: millions }] }
+        ? { ...UNEVEN, policies: [policy({ minimumCharge: 400n, maximumCharge: millions })] }
         : UNEVEN
       const wallet = bench.wallet()
       bench.grant(wallet, millions)
@@ -53,26 +58,8 @@ t.test('any order and repetition of cumulative reports bills the largest totals 
     fc.property(repeated, ([totals, again]) => {
       const bench = new Bench()
       // Whole micro-credits a token: what remains is which tokens are billed.
-      bench.prices = {
-        ...UNEVEN,
-        markups: [],
-        models: new Map([
-          [
-            'small',
-            [
-              {
-                id: 'even',
-                effectiveFrom: 0,
-                model: 'small',
-                provider: 'acme',
-                inputUsdPerMillion: '1',
-                outputUsdPerMillion: '3',
-                enabled: true,
-              },
-            ],
-          ],
-        ]),
-      }
+      const even = modelPrice('small', { rates: { input_tokens: '1', output_tokens: '3' } })
+      bench.prices = bookOf({ models: [even], rates: [RATE], policies: [policy()] })
       const wallet = bench.wallet()
       bench.grant(wallet, millions)
       const hold = bench.hold(wallet, tokens(100_000, 100_000))

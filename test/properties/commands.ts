@@ -9,10 +9,11 @@ import {
   type OCommand,
   type OCost,
   type OPayee,
-  type OPrices,
   Oracle,
   type OWallet,
+  type OWork,
 } from './oracle.ts'
+import { type OPrices, type ORates, type OTier, type OUsage, type OVariant, tokensOfPrompt } from './price-oracle.ts'
 
 /**
  * Lists of commands. A raw command is a row of small numbers from fast-check, which shrinks well; what it means is settled
@@ -25,7 +26,7 @@ export interface RawList {
   readonly raws: readonly Raw[]
 }
 
-const PICKS = 8
+const PICKS = 12
 
 const VERBS: readonly (readonly [string, number])[] = [
   ['reserve', 150],
@@ -135,7 +136,7 @@ export class Resolver {
   /** The next step; a price or a move of the clock is already applied to the oracle, a command is not. */
   next(raw: Raw): Step {
     this.#raw = raw
-    this.#at = 1
+    this.#at = 0
     let verb = verbOf(raw)
     const { oracle } = this
     if (verb === 'advance') {
@@ -188,12 +189,13 @@ export class Resolver {
     }
   }
 
-  // Picks: each takes the next number of the raw command.
+  // Picks: each takes the next number of the raw command; after the last they begin again, another part of each.
 
   #number(): number {
-    const value = this.#raw[this.#at] ?? 0
-    this.#at = this.#at >= PICKS ? 1 : this.#at + 1
-    return value
+    const value = this.#raw[1 + (this.#at % PICKS)] ?? 0
+    const round = Math.floor(this.#at / PICKS)
+    this.#at += 1
+    return round === 0 ? value : Math.floor(value / (7 * round)) + value * round
   }
 
   #below(n: number): number {
@@ -229,39 +231,52 @@ export class Resolver {
   #holdId(): string {
     const every: string[] = []
     const open: string[] = []
+    const reporting: string[] = []
     for (const wallet of this.oracle.wallets.values()) {
       for (const hold of wallet.holds) {
         every.push(hold.id)
         if (hold.status === 'held') open.push(hold.id)
+        if (hold.seen && hold.status !== 'committed' && hold.status !== 'released') reporting.push(hold.id)
       }
     }
     const n = this.#below(100)
+    // What has begun to report totals goes on to.
+    if (n < 30 && reporting.length > 0) return this.#oneOf(reporting)
     const from = n < 85 && open.length > 0 ? open : every
     if (n >= 97 || from.length === 0) return this.world.nowhere
     return from[from.length - 1 - this.#below(from.length)] as string
   }
 
-  #work(
-    models: readonly string[],
-    operations: readonly string[],
-  ): {
-    operation: string | null
-    units: number | null
-    model: string | null
-    usage: { input_tokens: number; output_tokens: number } | null
-  } {
+  #work(): OWork {
     const what = this.#below(10)
-    const tokens = { input_tokens: this.#oneOf([0, 1, 7, 40, 100, 333]), output_tokens: this.#oneOf([0, 1, 3, 50, 200]) }
-    const units = this.#oneOf([0, 1, 2, 3, 9])
-    const model = what < 7 ? this.#oneOf(models) : null
-    const operation = what >= 5 ? this.#oneOf(operations) : null
-    return { operation, units: operation === null ? null : units, model, usage: model === null ? null : tokens }
+    const { model, provider } = what < 7 ? this.#oneOf(MODELS) : NO_MODEL
+    const operation = what >= 5 ? this.#oneOf(OPERATIONS) : null
+    const units = operation === null ? null : this.#oneOf([0, 1, 2, 3, 9])
+    return { operation, units, model, provider, usage: model === null ? null : this.#usage([0, 1, 7, 40, 100, 101, 333], [0, 1, 3, 50, 200]) }
+  }
+
+  /** Mostly prompt and answer; sometimes some of what else there is, priced or not. */
+  #usage(input: readonly number[], output: readonly number[]): OUsage {
+    const usage: Record<string, number> = { input_tokens: this.#oneOf(input), output_tokens: this.#oneOf(output) }
+    const n = this.#below(20)
+    if (n === 0) delete usage.output_tokens
+    if (n === 1) delete usage.input_tokens
+    if (n >= 9) usage[this.#oneOf(COMMON_POOLS)] = this.#oneOf([0, 1, 2, 30, 60, 100])
+    if (n >= 13) usage[this.#oneOf(COMMON_POOLS)] = this.#oneOf([1, 2, 5, 61])
+    if (n >= 18) usage[this.#oneOf(OTHER_POOLS)] = this.#oneOf([0, 0, 1, 2])
+    return usage
+  }
+
+  #tier(): OTier {
+    const n = this.#below(12)
+    return n < 8 ? 'standard' : n < 10 ? 'batch' : n < 11 ? 'priority' : 'flex'
   }
 
   #cost(wallet: OWallet | undefined): OCost {
     const free = wallet ? availableOf(wallet) : 0n
-    if (this.#below(10) < 6) return { amount: this.#around(free) }
-    return this.#work(MODELS, OPERATIONS)
+    if (this.#below(10) < 5) return { amount: this.#around(free) }
+    const work = this.#work()
+    return { ...work, serviceTier: work.usage ? this.#tier() : 'standard' }
   }
 
   #payees(): OPayee[] {
@@ -341,11 +356,12 @@ export class Resolver {
       }
       case 'commit': {
         const hold = this.#holdId()
+        const cost = this.#actual(hold)
         return {
           verb,
           hold,
-          cost: this.#actual(hold),
-          final: this.#below(100) < 55,
+          cost,
+          final: this.#below(100) < (cost.amount === undefined && cost.usageTotal ? 20 : 55),
           payees: this.#payees(),
           force: this.#below(100) < 8,
         }
@@ -417,9 +433,9 @@ export class Resolver {
     const found = this.oracle.holdById(id)
     const hold = found?.hold
     const pinned = hold ? hold.amount - hold.captured - hold.released : 5n
-    const reserved = { model: hold?.terms.model?.id, operation: hold?.terms.operation?.id }
+    const { model = null, operation = null } = hold?.terms ?? {}
     const n = this.#below(100)
-    if (n < 55 || (n < 80 && !reserved.model && !reserved.operation)) {
+    if (n < (hold?.seen ? 5 : model ? 30 : 45) || (n < 80 && !model && !operation)) {
       const tenfold = hold ? 10n * hold.requested - hold.cost : 10n
       const cover = found ? pinned + availableOf(found.wallet) : 1n
       const edge = found ? cover + found.wallet.limit - found.wallet.debt : 1n
@@ -436,21 +452,41 @@ export class Resolver {
       return { amount: amount > 0n ? amount : 0n }
     }
     if (n < 80) {
-      const tokens = { input_tokens: this.#oneOf([0, 1, 7, 20, 60, 200]), output_tokens: this.#oneOf([0, 1, 3, 25, 90]) }
-      const total = this.#below(2) === 0
-      const named = this.#below(4) === 0
+      // Who reports totals goes on to.
+      const total = this.#below(4) < (hold?.seen ? 4 : 2)
+      const names = model ? NAMES_OF[model.price.model] : undefined
+      const named = names !== undefined && this.#below(3) === 0 ? this.#oneOf(names) : NO_MODEL
+      // Totals near those of the last report, about which long prompts begin.
+      const usage = total ? this.#usageTotal(hold?.seen ?? null) : this.#usage([0, 1, 7, 20, 60, 101, 200], [0, 1, 3, 25, 90])
+      const other = this.#below(12) === 0 ? this.#oneOf(OPERATIONS) : null
       return {
-        model: reserved.model && named ? reserved.model : null,
-        operation: null,
-        units: reserved.operation && (!reserved.model || this.#below(3) === 0) ? this.#oneOf([0, 1, 2, 4]) : null,
-        usage: reserved.model && !total ? tokens : null,
-        usageTotal: reserved.model && total ? tokens : null,
+        ...named,
+        operation: other,
+        units: other !== null || (operation && (!model || this.#below(3) === 0)) ? this.#oneOf([0, 1, 2, 4]) : null,
+        usage: model && !total ? usage : null,
+        usageTotal: model && total ? usage : null,
+        serviceTier: this.#below(6) === 0 ? this.#tier() : null,
       }
     }
     // Other work than was reserved, or none that fits.
-    const work = this.#work(MODELS, OPERATIONS)
-    if (n < 94) return { ...work, usageTotal: null }
-    return { ...work, model: null, operation: null, usage: n % 2 ? work.usage : { input_tokens: 3, output_tokens: 1 }, usageTotal: null }
+    const work = this.#work()
+    const serviceTier = this.#below(4) === 0 && work.usage ? this.#tier() : null
+    if (n < 90) return { ...work, usageTotal: null, serviceTier }
+    if (n < 94) return { ...work, usage: null, usageTotal: work.usage, serviceTier }
+    const usage = n % 2 ? work.usage : { input_tokens: 3, output_tokens: 1 }
+    return { ...work, ...NO_MODEL, operation: null, usage, usageTotal: null, serviceTier: null }
+  }
+
+  #usageTotal(seen: OUsage | null): OUsage {
+    const n = this.#below(4)
+    const usage: Record<string, number> = { ...this.#usage([0, 20, 60, 100, 101, 180, 200], [0, 3, 25, 90]) }
+    if (seen && n > 0) {
+      const room = Math.max(0, 100 - tokensOfPrompt(seen))
+      usage.input_tokens = (seen.input_tokens ?? 0) + this.#oneOf([0, 1, room, room + 1, 10, -5])
+      if (usage.input_tokens < 0) usage.input_tokens = 0
+      if (n > 1) usage.output_tokens = (seen.output_tokens ?? 0) + this.#oneOf([0, 1, 17])
+    }
+    return usage
   }
 
   #advance(): number {
@@ -463,6 +499,10 @@ export class Resolver {
         if (lot.expiresAt !== null) events.push(lot.expiresAt)
         if (!lot.posted) events.push(lot.effectiveAt)
       }
+    }
+    // The minutes at which prices of the hour begin and end.
+    for (const { variants } of this.oracle.prices.models.slice(-4)) {
+      for (const { hours } of variants) if (hours) events.push(nextAt(hours.from, now), nextAt(hours.to, now))
     }
     const ahead = events.filter((at) => at > now).sort((a, b) => a - b)
     const n = this.#below(10)
@@ -485,63 +525,255 @@ export class Resolver {
     const taken = (list: readonly { from: number }[]) => list.some((version) => version.from === from)
     switch (what) {
       case 'model': {
-        const model = this.#oneOf(['small', 'small', 'large', 'retired'])
+        const { model, provider, aliases } = this.#oneOf(KNOWN)
         if (taken(prices.models.filter((each) => each.model === model))) break
+        const m = this.#below(20)
         prices.models.push({
           from,
           model,
-          input: ['0.5', '0.75', '0.1', '3'][n] as string,
-          output: ['1.5', '2.25', '0.333', '15'][n] as string,
-          enabled: model !== 'retired' && n !== 3,
+          // A model may go to another provider, and a name to another model.
+          provider: m === 0 ? 'bolt' : provider,
+          rates: this.#oneOf(RATES),
+          variants: [...this.#oneOf(VARIANTS), ...this.#hourly()],
+          aliases: m === 1 ? [{ equals: 'large-turbo' }] : m === 2 ? [] : aliases,
+          enabled: model !== 'retired' && m !== 3 && m !== 4,
         })
         break
       }
-      case 'rate':
-        if (!taken(prices.rates)) prices.rates.push({ from, creditsPerDollar: ['1', '1.5', '0.8', '2'][n] as string })
+      case 'rate': {
+        // Others than those for consumption in dollars change nothing.
+        const [currency, purpose] = this.#oneOf([
+          ...Array<readonly ['USD', 'consumption']>(4).fill(['USD', 'consumption']),
+          ['USD', 'purchase'],
+          ['EUR', 'consumption'],
+        ] as const)
+        if (taken(prices.rates.filter((each) => each.currency === currency && each.purpose === purpose))) break
+        prices.rates.push({ from, currency, purpose, credits: ['1', '1.5', '0.8', '2.000000000001'][n] as string })
         break
-      case 'markup':
-        if (!taken(prices.markups)) prices.markups.push({ from, percent: ['20', '0', '33.3', '12.5'][n] as string })
+      }
+      case 'markup': {
+        const scope = this.#oneOf(['default', 'default', 'provider:acme', 'provider:bolt', 'model:small', 'model:bolt/large'])
+        if (taken(prices.markups.filter((each) => each.scope === scope))) break
+        prices.markups.push({ from, scope, percent: ['20', '0', '33.3', '12.5'][n] as string })
         break
+      }
       case 'policy':
         if (!taken(prices.policies))
           prices.policies.push({
             from,
             minimum: [20n, 0n, 1n, 75n][n] as bigint,
             maximum: [2000n, 500n, 10n ** 18n, 10n ** 19n][n] as bigint,
+            roundTo: this.#oneOf([1n, 1n, 10n, 7n]),
+            ownerExempt: this.#below(4) > 0,
           })
         break
       case 'operation': {
         const operation = this.#oneOf(['scan', 'render'])
         if (!taken(prices.operations.filter((each) => each.operation === operation)))
-          prices.operations.push({ from, operation, unit: [7n, 30n, 0n, 110n][n] as bigint, enabled: n !== 3 })
+          prices.operations.push({
+            from,
+            operation,
+            flat: this.#oneOf([0n, 0n, 5n, 40n]),
+            unit: [7n, 30n, 0n, 110n][n] as bigint,
+            enabled: n !== 3,
+          })
       }
     }
     return { kind: 'price', now: oracle.now, what }
   }
+
+  /** Prices of an hour that has just begun, is about to, or goes over midnight. */
+  #hourly(): OVariant[] {
+    const n = this.#below(9)
+    if (n < 4) return []
+    const { stepMs, offsetMs } = this.#grain
+    // Where the real clock runs beside, hours begin and end halfway between the list's times.
+    const [first, unit] = offsetMs > 0 ? [offsetMs, stepMs] : [0, 60_000]
+    const at = (units: number) => new Date(this.oracle.now + first + units * unit).toISOString().slice(11, 16)
+    const [from, to] = this.#oneOf([
+      [-2, 0],
+      [-1, 1],
+      [0, 1],
+      [0, 2],
+      [1, 3],
+      [2, -1],
+      [0, 0],
+      [-1, 20],
+    ] as const)
+    const conditions = [{}, {}, { above: 100 }, { tier: 'batch' as const }][this.#below(4)]
+    return [{ ...conditions, hours: { from: at(from), to: at(to) }, rates: this.#oneOf(REPLACING) }]
+  }
 }
 
-const MODELS = ['small', 'small', 'small', 'large', 'large', 'retired', 'imaginary'] as const
+/** The next time that a clock shows "HH:MM" in UTC. */
+function nextAt(clock: string, now: number): number {
+  const day = Math.floor(now / DAY_MS) * DAY_MS
+  const at = day + (Number(clock.slice(0, 2)) * 60 + Number(clock.slice(3))) * 60_000
+  return at > now ? at : at + DAY_MS
+}
+const DAY_MS = 86_400_000
+
+/** What may be asked for: names of every kind, right and wrong. */
+const MODELS = [
+  ...['small', 'small', 'large', 'large', 'vision', 'vision', 'bolt/large', 'retired'].map((model) => ({ model, provider: null })),
+  { model: 'large', provider: 'bolt' },
+  { model: 'large', provider: 'acme' },
+  { model: 'vision', provider: 'acme' },
+  { model: 'acme/small', provider: null },
+  { model: 'small-v2.1', provider: null },
+  { model: 'small-v2-fast', provider: null },
+  { model: 'SMALL-2025', provider: null },
+  { model: 'large-turbo', provider: null },
+  { model: 'large-turbo', provider: 'bolt' },
+  { model: 'bolt/large-turbo', provider: null },
+  { model: 'zed/small-v2-fast', provider: null },
+  { model: 'models/vision', provider: null },
+  { model: 'imaginary', provider: null },
+  { model: 'small-2024-01-01', provider: null },
+] as const
+const NO_MODEL = { model: null, provider: null } as const
 const OPERATIONS = ['scan', 'scan', 'scan', 'render', 'render', 'forgotten'] as const
 
+/** Names under which a commit may name what was reserved, and some that mean something else than they seem to. */
+const NAMES_OF: Readonly<Record<string, readonly { readonly model: string; readonly provider: string | null }[]>> = {
+  small: ['small', 'acme/small', 'small-v2.1', 'Small', 'small-v2-fast'].map((model) => ({ model, provider: null })),
+  large: [
+    { model: 'large', provider: null },
+    { model: 'large', provider: 'acme' },
+    { model: 'large', provider: 'bolt' },
+    { model: 'large-turbo', provider: null },
+  ],
+  'bolt/large': [
+    { model: 'bolt/large', provider: null },
+    { model: 'large', provider: null },
+    { model: 'large-turbo', provider: null },
+    { model: 'large-turbo', provider: 'bolt' },
+    { model: 'large', provider: 'acme' },
+  ],
+  vision: [
+    { model: 'models/vision', provider: null },
+    { model: 'vision', provider: 'acme' },
+  ],
+}
+
+const KNOWN = [
+  { model: 'small', provider: 'acme', aliases: [{ equals: 'small-2025' }, { startsWith: 'small-v' }] },
+  { model: 'small', provider: 'acme', aliases: [{ equals: 'small-2025' }, { startsWith: 'small-v' }] },
+  { model: 'large', provider: 'acme', aliases: [{ all: [{ contains: '-v2' }, { endsWith: '-fast' }] }] },
+  { model: 'vision', provider: 'acme', aliases: [] },
+  { model: 'bolt/large', provider: 'bolt', aliases: [{ equals: 'large-turbo' }] },
+  { model: 'retired', provider: 'acme', aliases: [{ equals: 'small-2024-01-01' }] },
+] as const
+
+const COMMON_POOLS = [
+  'cache_read_tokens',
+  'cache_read_tokens',
+  'reasoning_tokens',
+  'citation_tokens',
+  'cache_write_5m_tokens',
+  'input_image_tokens',
+  'cache_read_image_tokens',
+  'requests',
+  'searches',
+] as const
+
+const OTHER_POOLS = [
+  'cache_write_1h_tokens',
+  'input_audio_tokens',
+  'cache_read_audio_tokens',
+  'input_video_tokens',
+  'output_audio_tokens',
+  'output_image_tokens',
+  'output_video_tokens',
+  'input_seconds',
+  'output_seconds',
+  'input_characters',
+  'output_characters',
+  'input_images',
+  'output_images',
+  'pages',
+  'units',
+] as const
+
+const EVERYTHING: ORates = {
+  ...Object.fromEntries([...COMMON_POOLS, ...OTHER_POOLS].map((pool, index) => [pool, pool.endsWith('tokens') ? `0.${index}75` : `0.0000${index}`])),
+  input_tokens: '0.5',
+  output_tokens: '1.5',
+}
+
+const RATES: readonly ORates[] = [
+  { input_tokens: '0.5', output_tokens: '1.5' },
+  { input_tokens: '0.75', cache_read_tokens: '0.075', output_tokens: '2.25', searches: '0.00001' },
+  { input_tokens: '1.25', output_tokens: '10', reasoning_tokens: '12', requests: '0.000004' },
+  { input_tokens: '0.1', cache_write_5m_tokens: '0.333', input_image_tokens: '0.7', output_tokens: '0.333', requests: '0' },
+  { input_tokens: '0', cache_read_tokens: '0', output_tokens: '0.000000000001' },
+  EVERYTHING,
+]
+
+/** What a variant may say: dearer, cheaper, a price that there is not in the base, some of the pools only. */
+const REPLACING: readonly ORates[] = [
+  { input_tokens: '1.1', output_tokens: '2.7' },
+  { input_tokens: '0.25', output_tokens: '0.75' },
+  { input_tokens: '0.9', cache_read_tokens: '0.6', reasoning_tokens: '3', requests: '0.00003' },
+  { output_tokens: '4', cache_write_5m_tokens: '2', searches: '0.00002' },
+]
+const [DEARER, CHEAPER, MORE, SOME] = REPLACING as [ORates, ORates, ORates, ORates]
+
+const VARIANTS: readonly (readonly OVariant[])[] = [
+  [],
+  [{ above: 100, rates: DEARER }],
+  [{ tier: 'batch', rates: CHEAPER }],
+  [
+    { above: 100, rates: DEARER },
+    { tier: 'batch', rates: CHEAPER },
+    { tier: 'batch', above: 100, rates: SOME },
+  ],
+  [
+    { above: 60, rates: DEARER },
+    { above: 200, rates: MORE },
+    { tier: 'priority', rates: MORE },
+    { tier: 'flex', above: 100, rates: CHEAPER },
+  ],
+  [
+    { tier: 'batch', rates: CHEAPER },
+    { above: 100, rates: CHEAPER },
+  ],
+]
+
+/** Prices may be bare, as they always were, or have everything that a price can have. */
 function startingPrices(flavour: number, start: number): OPrices {
   const from = start - 1_000_000_000
+  const rich = flavour % 4 > 0
+  // In and out of force at the start, one of them over midnight.
+  const hourly: OVariant[] = [
+    { hours: { from: '07:30', to: '09:30' }, rates: SOME },
+    { above: 100, hours: { from: '23:30', to: flavour % 8 < 4 ? '08:30' : '07:30' }, rates: MORE },
+  ]
+  const [small, large, vision, boltLarge, retired] = [0, 2, 3, 4, 5].map((index) => KNOWN[index] as (typeof KNOWN)[number])
+  const price = (known: (typeof KNOWN)[number] | undefined, rates: ORates, variants: readonly OVariant[] = [], enabled = true) =>
+    ({ from, ...(known as (typeof KNOWN)[number]), rates, variants, enabled })
   return {
     models: [
-      { from, model: 'small', input: '0.5', output: '1.5', enabled: true },
-      { from, model: 'large', input: '1.25', output: '10', enabled: true },
-      { from, model: 'retired', input: '2', output: '8', enabled: false },
+      price(small, RATES[0] as ORates),
+      price(large, RATES[rich ? 2 : 0] as ORates, rich ? VARIANTS[1 + (flavour % 5)] : []),
+      price(vision, EVERYTHING, rich ? [...(VARIANTS[3] as OVariant[]), ...(flavour % 2 ? hourly : [])] : []),
+      price(boltLarge, RATES[3] as ORates, rich ? VARIANTS[4] : []),
+      price(retired, { input_tokens: '2', output_tokens: '8' }, [], false),
     ],
     operations: [
-      { from, operation: 'scan', unit: 7n, enabled: true },
-      { from, operation: 'render', unit: 30n, enabled: true },
+      { from, operation: 'scan', flat: rich ? 12n : 0n, unit: 7n, enabled: true },
+      { from, operation: 'render', flat: 0n, unit: 30n, enabled: true },
     ],
-    markups: flavour % 5 === 4 ? [] : [{ from, percent: '20' }],
-    rates: flavour % 10 === 9 ? [] : [{ from, creditsPerDollar: '1' }],
+    markups: [
+      ...(flavour % 5 === 4 ? [] : [{ from, scope: 'default', percent: '20' }]),
+      ...(flavour % 3 === 2 ? [{ from, scope: 'provider:bolt', percent: '7.5' }] : []),
+    ],
+    rates: flavour % 10 === 9 ? [] : [{ from, currency: 'USD', purpose: 'consumption', credits: '1' }],
     policies:
       flavour % 25 === 24
-        ? [{ from, minimum: 20n, maximum: 10n ** 19n }]
+        ? [{ from, minimum: 20n, maximum: 10n ** 19n, roundTo: 1n, ownerExempt: true }]
         : flavour % 20 === 19
           ? []
-          : [{ from, minimum: 20n, maximum: 2_000n }],
+          : [{ from, minimum: 20n, maximum: 2_000n, roundTo: flavour % 7 === 6 ? 10n : 1n, ownerExempt: flavour % 6 !== 5 }],
   }
 }

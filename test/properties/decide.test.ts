@@ -39,6 +39,7 @@ const CODES = [
   'payee_is_payer',
   'payee_not_found',
   'payee_share_exceeds_whole',
+  'pool_unpriced',
   'rate_missing',
   'refund_exceeds_charge',
   'reservation_committed',
@@ -46,6 +47,7 @@ const CODES = [
   'reservation_expired',
   'reservation_not_found',
   'reservation_released',
+  'service_tier_unpriced',
   'unknown_model',
   'unknown_operation',
   'usage_mismatch',
@@ -84,6 +86,7 @@ t.test('decisions agree with the oracle, and batches with commands one by one', 
   t.comment(`steps: ${tally.print(tally.verbs)}`)
   t.comment(`refusals: ${tally.print(tally.codes)}`)
   t.comment(`situations: ${tally.print(tally.shapes)}`)
+  t.comment(`prices: ${tally.print(tally.prices)}; ${tally.recomputed} quotes worked out again`)
   t.comment(`batch sizes: ${tally.print(tally.batchSizes)}`)
   for (const [code, reason] of Object.entries(OUT_OF_REACH)) t.comment(`out of reach: ${code}: ${reason}`)
 

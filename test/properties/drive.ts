@@ -8,7 +8,7 @@ import { ERROR_CODES, type ErrorKind, type Refusal } from '../../src/kernel/erro
 import type { Draft, Speaker } from '../../src/ledger/book.ts'
 import type { Answer, Command, Decision, Located, Outcome } from '../../src/ledger/command.ts'
 import type { Wallet } from '../../src/ledger/wallet.ts'
-import type { ExchangeRate, ModelPrice, OperationPrice, PriceBook } from '../../src/pricing/prices.ts'
+import type { ChargePolicy, ExchangeRate, Markup, ModelPrice, OperationPrice, PriceBook, Version } from '../../src/pricing/prices.ts'
 import { commit } from '../../src/reservations/commit.ts'
 import { expire } from '../../src/reservations/expire.ts'
 import { extend } from '../../src/reservations/extend.ts'
@@ -17,7 +17,8 @@ import { reservations } from '../../src/reservations/reservation.ts'
 import { reserve } from '../../src/reservations/reserve.ts'
 import { adjust } from '../../src/wallets/adjust.ts'
 import { configure, setStatus } from '../../src/wallets/configure.ts'
-import type { Action, OAnswer, OCommand, OPrices } from './oracle.ts'
+import type { Action, OAnswer, OCommand } from './oracle.ts'
+import type { OPrices } from './price-oracle.ts'
 
 /** Speaks the oracle's commands to the real decisions, and reads their answers back into the oracle's form. */
 
@@ -35,43 +36,91 @@ export interface Clock {
 }
 export const SAME_CLOCK: Clock = { toReal: (instant) => instant }
 
-/** The oracle's prices as a snapshot for the decisions. */
+/**
+ * The oracle's prices as a snapshot for the decisions. A version's id is its place among those of its kind, so it stays the same when
+ * others come.
+ */
 export function priceBook(prices: OPrices, clock: Clock): PriceBook {
-  const models = new Map<string, ModelPrice[]>()
-  const operations = new Map<string, OperationPrice[]>()
-  const newestFirst = <V extends { effectiveFrom: number }>(list: V[]) => list.sort((a, b) => b.effectiveFrom - a.effectiveFrom)
-  let n = 0
-  const version = (from: number) => ({ id: `version-${n++}`, effectiveFrom: clock.toReal(from) })
-  for (const { from, model, input, output, enabled } of prices.models) {
-    const list = models.get(model) ?? []
-    models.set(model, list)
-    list.push({ ...version(from), model, provider: 'acme', inputUsdPerMillion: input, outputUsdPerMillion: output, enabled })
-  }
-  for (const { from, operation, unit, enabled } of prices.operations) {
-    const list = operations.get(operation) ?? []
-    operations.set(operation, list)
-    list.push({ ...version(from), operation, unitCost: unit, enabled })
-  }
-  for (const list of models.values()) newestFirst(list)
-  for (const list of operations.values()) newestFirst(list)
+  const version = (kind: string, index: number, from: number) => ({ id: `${kind} ${index}`, effectiveFrom: clock.toReal(from) })
+  const shiftMinutes = Math.round(clock.toReal(0) / 60_000)
   return {
-    models,
-    operations,
-    markups: newestFirst(prices.markups.map(({ from, percent }) => ({ ...version(from), scope: 'default', percent }))),
-    consumptionRates: newestFirst(
-      prices.rates.map(
-        ({ from, creditsPerDollar }): ExchangeRate => ({
-          ...version(from),
-          currency: 'USD',
-          purpose: 'consumption',
-          creditsPerUnit: creditsPerDollar,
+    models: lists(
+      prices.models.map(
+        ({ from, model, provider, rates, variants, aliases, enabled }, index): ModelPrice => ({
+          ...version('price', index, from),
+          model,
+          provider,
+          rates,
+          variants: variants.map(({ tier, above, hours, rates }) => ({
+            ...(tier !== undefined && { serviceTier: tier }),
+            ...(above !== undefined && { abovePromptTokens: above }),
+            ...(hours && { hours: { from: shifted(hours.from, shiftMinutes), to: shifted(hours.to, shiftMinutes) } }),
+            rates,
+          })),
+          aliases,
+          contextWindow: null,
+          maxOutputTokens: null,
+          capabilities: [],
+          costTier: 'medium',
+          enabled,
+          source: 'manual',
         }),
       ),
+      ({ model }) => model,
     ),
-    policies: newestFirst(
-      prices.policies.map(({ from, minimum, maximum }) => ({ ...version(from), minimumCharge: minimum, maximumCharge: maximum })),
+    operations: lists(
+      prices.operations.map(
+        ({ from, operation, flat, unit, enabled }, index): OperationPrice => ({
+          ...version('operation', index, from),
+          operation,
+          flatCost: flat,
+          unitCost: unit,
+          enabled,
+        }),
+      ),
+      ({ operation }) => operation,
     ),
+    markups: lists(
+      prices.markups.map(({ from, scope, percent }, index): Markup => ({ ...version('markup', index, from), scope, percent })),
+      ({ scope }) => scope,
+    ),
+    exchangeRates: lists(
+      prices.rates.map(
+        ({ from, currency, purpose, credits }, index): ExchangeRate => ({
+          ...version('rate', index, from),
+          currency,
+          purpose,
+          creditsPerUnit: credits,
+        }),
+      ),
+      ({ currency, purpose }) => `${currency} ${purpose}`,
+    ),
+    policies: prices.policies
+      .map(
+        ({ from, minimum, maximum, roundTo, ownerExempt }, index): ChargePolicy => ({
+          ...version('policy', index, from),
+          minimumCharge: minimum,
+          maximumCharge: maximum,
+          roundTo,
+          ownerExempt,
+        }),
+      )
+      .sort((a, b) => b.effectiveFrom - a.effectiveFrom),
   }
+}
+
+function lists<V extends Version>(versions: readonly V[], nameOf: (version: V) => string): Map<string, V[]> {
+  const byName = new Map<string, V[]>()
+  for (const version of versions) byName.set(nameOf(version), [version, ...(byName.get(nameOf(version)) ?? [])])
+  for (const list of byName.values()) list.sort((a, b) => b.effectiveFrom - a.effectiveFrom)
+  return byName
+}
+
+/** A time of day on another clock. */
+function shifted(time: string, minutes: number): string {
+  const all = Number(time.slice(0, 2)) * 60 + Number(time.slice(3)) + minutes
+  const minute = ((all % 1440) + 1440) % 1440
+  return `${String(Math.floor(minute / 60)).padStart(2, '0')}:${String(minute % 60).padStart(2, '0')}`
 }
 
 /** Real grant ids by wallet and the command that made them. */
@@ -146,7 +195,7 @@ const NOTES = { reference: null, metadata: null } as const
 
 function decideAction(draft: Draft, action: Action, located: Located, prices: PriceBook, rowId: string, clock: Clock): Decision {
   const rowWallet = located.rows[0]
-  const detail = { ...NOTES, basis: 'actual', occurredAt: null } as const
+  const detail = { ...NOTES, basis: 'actual', rawUsage: null, occurredAt: null } as const
   const payees = 'payees' in action ? action.payees.map(({ wallet, ppm }) => ({ walletId: wallet, sharePpm: ppm })) : []
   switch (action.verb) {
     case 'grant':

@@ -145,8 +145,10 @@ export function broken({ wallet, grants, reservations, charges, transactions }: 
       drawn += draw.amount
     }
     if (drawn < captured || drawn > captured + overage) return say(`draws of ${charge.id}`)
-    const { n, d, min, exempt } = charge.quote
-    const exact = (BigInt(n) + BigInt(d) - 1n) / BigInt(d)
+    const { n, d, min, exempt, usage, units, terms } = charge.quote
+    // What was stated as an amount is never rounded.
+    const step = usage === undefined && units === undefined ? 1n : BigInt(terms.round_to ?? 1)
+    const exact = ((BigInt(n) + BigInt(d) * step - 1n) / (BigInt(d) * step)) * step
     const recomputed = exempt ? 0n : exact > BigInt(min) ? exact : BigInt(min)
     if (recomputed !== charge.cost) return say(`I20 quote of ${charge.id}: ${recomputed}, cost ${charge.cost}`)
   }

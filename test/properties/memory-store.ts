@@ -5,6 +5,7 @@ import type { Answer, Command, Located } from '../../src/ledger/command.ts'
 import { decideBatch, type IdempotencyRecord, recordKey } from '../../src/ledger/decide-batch.ts'
 import type { Transaction } from '../../src/ledger/transaction.ts'
 import type { Wallet } from '../../src/ledger/wallet.ts'
+import type { Quote } from '../../src/pricing/quote.ts'
 import { type Reservation, reservations } from '../../src/reservations/reservation.ts'
 import { renderRefusal } from './drive.ts'
 
@@ -105,8 +106,8 @@ export class MemoryStore {
       this.changed.add(wallet.id)
     }
     this.#keep(this.grants, book.changes(grants))
-    this.#keep(this.reservations, book.changes(reservations))
-    this.#keep(this.charges, book.changes(charges))
+    this.#keep(this.reservations, asStored(book.changes(reservations)))
+    this.#keep(this.charges, asStored(book.changes(charges)))
     for (const row of book.transactions) {
       const ledger = this.transactions.get(row.walletId)
       if (ledger) ledger.push(row)
@@ -152,6 +153,11 @@ export class MemoryStore {
       (_, value) => (typeof value === 'bigint' ? `${value}n` : value),
     )
   }
+}
+
+/** Rows as they come back from the database: frozen prices have been JSON. */
+function asStored<Row extends { readonly quote: Quote }>({ inserted, updated }: { inserted: Row[]; updated: Row[] }) {
+  return { updated, inserted: inserted.map((row) => ({ ...row, quote: JSON.parse(JSON.stringify(row.quote)) as Quote })) }
 }
 
 export function newWallet(id: string, clientId: string, ownerKind: string, ownerId: string, createdAt: number): Wallet {

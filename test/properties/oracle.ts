@@ -1,3 +1,17 @@
+import {
+  exactCost,
+  modelNamed,
+  modelTerms,
+  type OPrices,
+  type OTerms,
+  type OTier,
+  type OUsage,
+  operationTerms,
+  policyOf,
+  rounded,
+  Unpriced,
+} from './price-oracle.ts'
+
 /**
  * The oracle: what Farebox ought to answer, written from DESIGN §4–5 and src/ledger/README.md alone. It shares no code with
  * `src`: a wallet is a plain array of lots, balance and held are summed up anew whenever they are asked for, there are no batches
@@ -9,21 +23,20 @@ const LIVE_LOTS_MAX = 1_000
 const WEEK_MS = 7 * 24 * 3600 * 1000
 const WHOLE_PPM = 1_000_000n
 
-export interface OTokens {
-  readonly input_tokens: number
-  readonly output_tokens: number
-}
-
 export interface OWork {
   readonly amount?: undefined
   readonly operation: string | null
   readonly units: number | null
   readonly model: string | null
-  readonly usage: OTokens | null
+  readonly provider: string | null
+  readonly usage: OUsage | null
 }
 
-export type OCost = { readonly amount: bigint } | OWork
-export type OActual = { readonly amount: bigint } | (OWork & { readonly usageTotal: OTokens | null })
+export type OCost = { readonly amount: bigint } | (OWork & { readonly serviceTier: OTier })
+/** Model, operation and tier are null for those that were reserved. */
+export type OActual =
+  | { readonly amount: bigint }
+  | (OWork & { readonly serviceTier: OTier | null; readonly usageTotal: OUsage | null })
 
 export interface OPayee {
   readonly wallet: string | undefined
@@ -112,24 +125,6 @@ interface Part {
   amount: bigint
 }
 
-interface Fraction {
-  readonly n: bigint
-  readonly d: bigint
-}
-
-interface ModelTerms {
-  readonly id: string
-  readonly input: Fraction
-  readonly output: Fraction
-}
-
-interface Terms {
-  readonly minimum: bigint
-  readonly maximum: bigint
-  readonly model: ModelTerms | null
-  readonly operation: { readonly id: string; readonly unit: bigint } | null
-}
-
 export interface Hold {
   readonly id: string
   status: 'held' | 'committed' | 'released' | 'expired'
@@ -139,9 +134,11 @@ export interface Hold {
   released: bigint
   cost: bigint
   pins: Part[]
-  readonly terms: Terms
+  readonly terms: OTerms
+  readonly tier: OTier
   readonly exempt: boolean
-  seen: OTokens
+  /** The largest counts of cumulative usage so far. */
+  seen: OUsage | null
   expiresAt: number
   readonly createdAt: number
 }
@@ -173,19 +170,6 @@ export interface OWallet {
   /** Sums of the ledger rows by "kind counter-account". */
   ledger: Map<string, bigint>
   rows: number
-}
-
-interface Dated {
-  readonly from: number
-}
-
-/** The prices that were ever set, oldest first. */
-export interface OPrices {
-  readonly models: (Dated & { readonly model: string; readonly input: string; readonly output: string; readonly enabled: boolean })[]
-  readonly operations: (Dated & { readonly operation: string; readonly unit: bigint; readonly enabled: boolean })[]
-  readonly markups: (Dated & { readonly percent: string })[]
-  readonly rates: (Dated & { readonly creditsPerDollar: string })[]
-  readonly policies: (Dated & { readonly minimum: bigint; readonly maximum: bigint })[]
 }
 
 class Refused extends Error {
@@ -252,13 +236,6 @@ function originOf(kind: string): string {
   return origins[kind] as string
 }
 
-function fraction(decimal: string): Fraction {
-  const at = decimal.indexOf('.')
-  if (at < 0) return { n: BigInt(decimal), d: 1n }
-  const decimals = decimal.length - at - 1
-  return { n: BigInt(decimal.slice(0, at) + decimal.slice(at + 1)), d: 10n ** BigInt(decimals) }
-}
-
 function copyWallet(wallet: OWallet): OWallet {
   return {
     ...wallet,
@@ -278,6 +255,8 @@ export class Oracle {
   readonly #chargeWallet = new Map<string, string>()
   readonly #answers = new Map<string, { fingerprint: string; code: string; figures: Readonly<Record<string, unknown>> }>()
   #command!: OCommand
+  /** What was special about the prices of the last command, for the histograms. */
+  notes = new Set<string>()
 
   constructor(now: number, prices: OPrices) {
     this.now = now
@@ -322,6 +301,7 @@ export class Oracle {
     }
 
     this.#command = command
+    this.notes = new Set()
     const before = this.wallets
     // Only wallets that the command touches are copied, when it first touches them.
     this.wallets = new Map(before)
@@ -335,10 +315,10 @@ export class Oracle {
       }
       figures = { ...rest, ...(wallet ? figuresOf(wallet) : {}) }
     } catch (error) {
-      if (!(error instanceof Refused)) throw error
+      if (!(error instanceof Refused || error instanceof Unpriced)) throw error
       this.wallets = before
       code = error.code
-      figures = error.figures
+      figures = error instanceof Refused ? error.figures : {}
     }
     if (recordName !== null) this.#answers.set(recordName, { fingerprint: command.fingerprint, code, figures })
     return { code, figures, replayed: false }
@@ -522,74 +502,46 @@ export class Oracle {
 
   // Prices.
 
-  #inForce<V extends Dated>(versions: readonly V[], at: number): V | undefined {
-    let found: V | undefined
-    for (const version of versions) if (version.from <= at && (!found || version.from >= found.from)) found = version
-    return found
-  }
-
-  #limitsAt(at: number): { minimum: bigint; maximum: bigint } {
-    const policy = this.#inForce(this.prices.policies, at)
-    return { minimum: policy?.minimum ?? 10_000n, maximum: policy?.maximum ?? 100_000_000_000n }
-  }
-
-  #modelAt(id: string, at: number): ModelTerms {
-    const price = this.#inForce(
-      this.prices.models.filter((version) => version.model === id),
-      at,
-    )
-    if (!price) throw new Refused('unknown_model')
-    if (!price.enabled) throw new Refused('model_disabled')
-    const rate = this.#inForce(this.prices.rates, at)
-    if (!rate) throw new Refused('rate_missing')
-    const percent = fraction(this.#inForce(this.prices.markups, at)?.percent ?? '0')
-    const perDollar = fraction(rate.creditsPerDollar)
-    const cost = (usd: string): Fraction => {
-      const price = fraction(usd)
-      return { n: price.n * (100n * percent.d + percent.n) * perDollar.n, d: price.d * 100n * percent.d * perDollar.d }
-    }
-    return { id, input: cost(price.input), output: cost(price.output) }
-  }
-
-  #operationAt(id: string, at: number): { id: string; unit: bigint } {
-    const price = this.#inForce(
-      this.prices.operations.filter((version) => version.operation === id),
-      at,
-    )
-    if (!price?.enabled) throw new Refused('unknown_operation')
-    return { id, unit: price.unit }
-  }
-
-  /** The exact cost rounded up once. */
-  #price(terms: Terms, usage: OTokens | null, units: number | null): bigint {
-    let n = 0n
-    let d = 1n
-    const plus = (rate: Fraction, count: number) => {
-      n = n * rate.d + rate.n * BigInt(count) * d
-      d *= rate.d
-    }
-    if (usage && terms.model) {
-      plus(terms.model.input, usage.input_tokens)
-      plus(terms.model.output, usage.output_tokens)
-    }
-    if (units !== null && terms.operation) n += terms.operation.unit * BigInt(units) * d
-    return n % d === 0n ? n / d : n / d + 1n
-  }
-
   /** Cost and terms of a request as of now, the minimum applied to the whole. */
-  #quote(cost: OCost, exempt: boolean): { terms: Terms; required: bigint } {
-    const limits = this.#limitsAt(this.now)
-    if (cost.amount !== undefined) {
-      return { terms: { ...limits, model: null, operation: null }, required: exempt ? 0n : cost.amount }
+  #quote(cost: OCost, owner: string | null, wallet: OWallet): { terms: OTerms; required: bigint; exempt: boolean } {
+    const policy = policyOf(this.prices, this.now)
+    const exempt = owner === wallet.owner && policy.ownerExempt
+    if (owner === wallet.owner && !exempt) this.notes.add('owner not exempt')
+    if (cost.amount !== undefined) return { terms: { policy, model: null, operation: null }, required: exempt ? 0n : cost.amount, exempt }
+    const terms: OTerms = {
+      policy,
+      model: cost.model === null ? null : modelTerms(this.prices, this.now, cost.model, cost.provider),
+      operation: cost.operation === null ? null : operationTerms(this.prices, this.now, cost.operation),
     }
-    const terms: Terms = {
-      ...limits,
-      model: cost.model === null ? null : this.#modelAt(cost.model, this.now),
-      operation: cost.operation === null ? null : this.#operationAt(cost.operation, this.now),
+    if (cost.model !== null && cost.model !== terms.model?.price.model) this.notes.add('another name of a model')
+    const exact = exactCost(terms, { usage: cost.usage, units: cost.units, tier: cost.serviceTier, last: true }, this.notes)
+    return { terms, required: exempt ? 0n : this.#rounded(exact, terms, exact > 0n ? policy.minimum : 0n), exempt }
+  }
+
+  #rounded(exact: bigint, { policy }: OTerms, minimum: bigint): bigint {
+    const cost = rounded(exact, policy.roundTo, minimum)
+    if (policy.roundTo > 1n && cost !== rounded(exact, 1n, minimum)) this.notes.add('rounded to a multiple')
+    return cost
+  }
+
+  /** What a commit is priced at: what was reserved at its frozen price, anything else as of the reservation's creation. */
+  #termsOf(hold: Hold, said: OWork): OTerms {
+    const { createdAt } = hold
+    let { model, operation } = hold.terms
+    if (said.model !== null) {
+      const reserved = model?.price
+      const meant = reserved && modelNamed(this.prices, createdAt, said.model, said.provider ?? reserved.provider)
+      if (reserved && meant?.model === reserved.model) {
+        if (said.model !== reserved.model) this.notes.add('reserved model by another name')
+      } else {
+        model = modelTerms(this.prices, createdAt, said.model, said.provider)
+        this.notes.add(reserved ? 'another model than reserved' : 'a model where none was reserved')
+      }
     }
-    const exact = this.#price(terms, cost.usage, cost.units)
-    const required = exact > 0n && exact < terms.minimum ? terms.minimum : exact
-    return { terms, required: exempt ? 0n : required }
+    if (said.operation !== null && said.operation !== operation?.operation) {
+      operation = operationTerms(this.prices, createdAt, said.operation)
+    }
+    return { ...hold.terms, model, operation }
   }
 
   // Commands.
@@ -635,9 +587,8 @@ export class Oracle {
     if (wallet.status === 'frozen') throw new Refused('wallet_frozen')
     if (wallet.status === 'closed') throw new Refused('wallet_closed')
     this.#settle(wallet)
-    const exempt = action.resourceOwner === wallet.owner
-    const { terms, required } = this.#quote(action.cost, exempt)
-    if (required > terms.maximum) throw new Refused('charge_exceeds_maximum')
+    const { terms, required, exempt } = this.#quote(action.cost, action.resourceOwner, wallet)
+    if (required > terms.policy.maximum) throw new Refused('charge_exceeds_maximum')
     const free = availableOf(wallet)
     let amount = required
     // A hold of nothing needs nothing, in debt or not.
@@ -655,8 +606,9 @@ export class Oracle {
       cost: 0n,
       pins: this.#pin(wallet, amount),
       terms,
+      tier: action.cost.amount === undefined ? action.cost.serviceTier : 'standard',
       exempt,
-      seen: { input_tokens: 0, output_tokens: 0 },
+      seen: null,
       expiresAt: this.now + action.ttlSeconds * 1000,
       createdAt: this.now,
     }
@@ -708,36 +660,26 @@ export class Oracle {
     if (said.amount !== undefined) {
       cost = said.amount
     } else {
-      const terms: Terms = {
-        ...hold.terms,
-        model: said.model === null || said.model === hold.terms.model?.id ? hold.terms.model : this.#modelAt(said.model, hold.createdAt),
-        operation:
-          said.operation === null || said.operation === hold.terms.operation?.id
-            ? hold.terms.operation
-            : this.#operationAt(said.operation, hold.createdAt),
-      }
+      const terms = this.#termsOf(hold, said)
+      const since = said.usageTotal && hold.seen
       let usage = said.usage
       if (said.usageTotal) {
-        const { input_tokens, output_tokens } = said.usageTotal
-        usage = {
-          input_tokens: Math.max(0, input_tokens - hold.seen.input_tokens),
-          output_tokens: Math.max(0, output_tokens - hold.seen.output_tokens),
-        }
-        hold.seen = {
-          input_tokens: Math.max(input_tokens, hold.seen.input_tokens),
-          output_tokens: Math.max(output_tokens, hold.seen.output_tokens),
-        }
+        usage = byPool(said.usageTotal, hold.seen, (count, seen) => (count > seen ? count - seen : 0))
+        hold.seen = byPool(said.usageTotal, hold.seen, (count, seen) => (count > seen ? count : seen))
+        this.notes.add('cumulative usage')
       }
       if ((usage && !terms.model) || (said.units !== null && !terms.operation) || (!usage && said.units === null)) {
         throw new Refused('usage_mismatch')
       }
-      cost = this.#price(terms, usage, said.units)
-      if (action.final && hold.cost + cost > 0n && hold.cost + cost < hold.terms.minimum) cost = hold.terms.minimum - hold.cost
+      const work = { usage, units: said.units, tier: said.serviceTier ?? hold.tier, since, last: action.final }
+      const exact = exactCost(terms, work, this.notes)
+      const due = action.final && (exact > 0n || hold.cost > 0n) ? terms.policy.minimum - hold.cost : 0n
+      cost = this.#rounded(exact, terms, due > 0n ? due : 0n)
     }
     if (hold.exempt) cost = 0n
     if (!action.force) {
       if (hold.cost + cost > 10n * hold.requested) throw new Refused('commit_exceeds_hold_factor')
-      if (cost > hold.terms.maximum) throw new Refused('charge_exceeds_maximum')
+      if (cost > hold.terms.policy.maximum) throw new Refused('charge_exceeds_maximum')
     }
     const { charge, debtAdded } = this.#collect(wallet, cost, { hold, payees, final: action.final, late })
     let released = 0n
@@ -855,7 +797,7 @@ export class Oracle {
     const deadline = asked > hold.expiresAt ? asked : hold.expiresAt
     if (deadline > hold.createdAt + WEEK_MS) throw new Refused('reservation_deadline_too_far')
     if (action.addAmount > 0n) {
-      if (hold.requested + action.addAmount > hold.terms.maximum) throw new Refused('charge_exceeds_maximum')
+      if (hold.requested + action.addAmount > hold.terms.policy.maximum) throw new Refused('charge_exceeds_maximum')
       if (action.addAmount > availableOf(wallet)) throw this.#insufficient(wallet, action.addAmount)
       hold.pins.push(...this.#pin(wallet, action.addAmount))
       hold.amount += action.addAmount
@@ -884,8 +826,8 @@ export class Oracle {
     if (wallet.status === 'frozen' && action.shortfall === 'refuse') throw new Refused('wallet_frozen')
     const payees = this.#payees(wallet, action.payees)
     this.#settle(wallet)
-    const { terms, required } = this.#quote(action.cost, action.resourceOwner === wallet.owner)
-    if (required > terms.maximum && !action.force) throw new Refused('charge_exceeds_maximum')
+    const { terms, required } = this.#quote(action.cost, action.resourceOwner, wallet)
+    if (required > terms.policy.maximum && !action.force) throw new Refused('charge_exceeds_maximum')
     if (action.shortfall === 'refuse' && required > 0n && required > availableOf(wallet) + wallet.limit) {
       throw this.#insufficient(wallet, required)
     }
@@ -975,6 +917,13 @@ export class Oracle {
     wallet.status = action.status
     return { wallet, status: wallet.status }
   }
+}
+
+/** For every pool that either names. */
+function byPool(total: OUsage, seen: OUsage | null, of: (count: number, seen: number) => number): OUsage {
+  const result: Record<string, number> = {}
+  for (const pool of new Set([...Object.keys(total), ...Object.keys(seen ?? {})])) result[pool] = of(total[pool] ?? 0, seen?.[pool] ?? 0)
+  return result
 }
 
 function chargeFigures(charge: OCharge) {

@@ -1,5 +1,8 @@
 import type { Grant } from '../../src/grants/grant.ts'
 import type { Command } from '../../src/ledger/command.ts'
+import type { PriceBook } from '../../src/pricing/prices.ts'
+import { costOf } from '../../src/pricing/quote.ts'
+import { recompute } from '../../src/pricing/recompute.ts'
 import type { Reservation } from '../../src/reservations/reservation.ts'
 import { FINE, makeWorld, type RawList, Resolver } from './commands.ts'
 import { expectedAnswer, type GrantNames, grantName, priceBook, readAnswer, SAME_CLOCK, show, toCommand } from './drive.ts'
@@ -17,6 +20,10 @@ export class Tally {
   readonly verbs = new Map<string, number>()
   readonly codes = new Map<string, number>()
   readonly shapes = new Map<string, number>()
+  /** What was special about prices. */
+  readonly prices = new Map<string, number>()
+  /** Quotes that were worked out again. */
+  recomputed = 0
   readonly batchSizes = new Map<string, number>()
 
   count(map: Map<string, number>, name: string, by = 1): void {
@@ -123,6 +130,7 @@ export function runList(list: RawList, number: number, splits: readonly number[]
       if (!expected.replayed) {
         tally.accepted += 1
         noteShapes(tally, step.command, expected)
+        for (const note of oracle.notes) tally.count(tally.prices, note)
       }
     } else tally.count(tally.codes, expected.code)
 
@@ -139,7 +147,7 @@ export function runList(list: RawList, number: number, splits: readonly number[]
     }
   }
   const whole = world.wallets.map(({ id }) => bookOf(store, id))
-  const fault = brokenWhole(whole) ?? brokenRecords(store.records.values(), whole)
+  const fault = brokenWhole(whole) ?? brokenRecords(store.records.values(), whole) ?? brokenQuotes(prices, whole, tally)
   if (fault) throw new Disagreement(`invariant: ${fault}`, story)
   tally.count(tally.verbs, 'steps', steps)
 
@@ -168,6 +176,18 @@ export function runList(list: RawList, number: number, splits: readonly number[]
     if (printed !== reference)
       throw new Disagreement(`batches of ${size || 'random size'} leave another book: ${firstDifference(reference, printed)}`, story)
   }
+}
+
+/** Every quote, worked out again from the price list as it is at the end, comes to what was charged or asked for. */
+function brokenQuotes(prices: PriceBook, books: readonly WalletBook[], tally: Tally): string | null {
+  for (const { charges, reservations } of books) {
+    for (const { id, quote } of [...charges, ...reservations]) {
+      const { cost, missing } = recompute(prices, JSON.parse(JSON.stringify(quote)))
+      tally.recomputed += 1
+      if (cost !== costOf(quote)) return `quote of ${id} recomputes to ${cost}, was ${costOf(quote)}; missing: ${missing.join(', ')}`
+    }
+  }
+  return null
 }
 
 /** The situations that the money rules are about, so that a run can show that it has met them. */
@@ -250,8 +270,7 @@ export function compare(
       differ(`${name}: captured`, is.captured, hold.captured) ??
       differ(`${name}: released`, is.released, hold.released) ??
       differ(`${name}: cost`, is.cost, hold.cost) ??
-      differ(`${name}: input seen`, is.usageTotal?.input_tokens ?? 0, hold.seen.input_tokens) ??
-      differ(`${name}: output seen`, is.usageTotal?.output_tokens ?? 0, hold.seen.output_tokens) ??
+      differ(`${name}: usage seen`, counts(is.usageTotal), counts(hold.seen)) ??
       (now === null ? null : differ(`${name}: deadline`, is.expiresAt, hold.expiresAt)) ??
       differ(
         `${name}: pins`,
@@ -287,6 +306,10 @@ export function compare(
   return null
 }
 
+function counts(usage: object | null): string {
+  return JSON.stringify(usage && Object.fromEntries(Object.entries(usage).sort(([a], [b]) => (a < b ? -1 : 1))))
+}
+
 /** The shortest list that still goes wrong: whole stretches are left out first, then single steps, then numbers become zero. */
 export function shrink(list: RawList, fails: (list: RawList) => boolean): RawList {
   let best = list
@@ -303,7 +326,7 @@ export function shrink(list: RawList, fails: (list: RawList) => boolean): RawLis
   }
   better({ ...best, flavour: 0 })
   for (let at = 0; at < best.raws.length; at += 1) {
-    for (let place = 1; place <= 8; place += 1) {
+    for (let place = 1; place < (best.raws[at]?.length ?? 0); place += 1) {
       const raw = best.raws[at] as readonly number[]
       if ((raw[place] ?? 0) !== 0) better({ ...best, raws: best.raws.with(at, raw.with(place, 0)) })
     }

@@ -7,6 +7,7 @@ import {
   NOWHERE,
   OTHER_CLIENT,
   PRICES,
+  pricesWith,
   refused,
   START,
   taken,
@@ -131,7 +132,7 @@ t.test('unknown and disabled work is refused, never free', async (t) => {
   t.equal(refused(bench.reserve(wallet, tokens(1, 1, 'retired'))), 'model_disabled')
   t.equal(refused(bench.reserve(wallet, units(1, 'imaginary'))), 'unknown_operation')
   t.equal(refused(bench.reserve(wallet, units(1, 'forgotten'))), 'unknown_operation')
-  bench.prices = { ...PRICES, consumptionRates: [] }
+  bench.prices = { ...PRICES, exchangeRates: new Map() }
   t.equal(refused(bench.reserve(wallet, tokens(1))), 'rate_missing')
 })
 
@@ -139,7 +140,7 @@ t.test('a future price takes effect by itself, at its time and not before', asyn
   const bench = new Bench()
   const wallet = bench.wallet()
   bench.grant(wallet, 1_000n)
-  bench.prices = { ...PRICES, markups: [{ ...MARKUP, id: 'double', percent: '100', effectiveFrom: START + 1_000 }, MARKUP] }
+  bench.prices = pricesWith({ markups: [{ ...MARKUP, id: 'double', percent: '100', effectiveFrom: START + 1_000 }] })
   bench.now = START + 999
   t.equal(bench.hold(wallet, tokens(100)).amount, 60n)
   bench.now = START + 1_000

@@ -113,6 +113,7 @@ create table charges (
   model text,
   operation text,
   usage json,
+  raw_usage json,
   quote json not null,
   draws json not null,
   payees json,
@@ -187,13 +188,37 @@ create table watermarks (
 
 -- Prices and rates: exact decimals, dated, never edited. What applies at a time is the newest version not after it.
 
+-- Prices by pool: an object of plain decimal strings, US dollars per million tokens or per piece.
+create function rates_valid(rates jsonb) returns boolean language sql immutable as $$
+  select jsonb_typeof(rates) = 'object' and not exists (
+    select from jsonb_each(case when jsonb_typeof(rates) = 'object' then rates else '{}' end) as rate
+    where rate.key !~ '^[a-z0-9_]+$' or jsonb_typeof(rate.value) <> 'string'
+      or rate.value #>> '{}' !~ '^(0|[1-9][0-9]{0,8})([.][0-9]{1,20})?$'
+  )
+$$;
+
+-- Prices that replace those of the base under conditions: a list of objects with rates of their own.
+create function variants_valid(variants jsonb) returns boolean language sql immutable as $$
+  select jsonb_typeof(variants) = 'array' and not exists (
+    select from jsonb_array_elements(case when jsonb_typeof(variants) = 'array' then variants else '[]' end) as variant
+    where jsonb_typeof(variant) <> 'object' or not coalesce(rates_valid(variant -> 'rates'), false)
+      or not (variant ?| array['serviceTier', 'abovePromptTokens', 'hours'])
+  )
+$$;
+
 create table price_versions (
   id uuid primary key,
   model text not null check (length(model) between 1 and 200),
-  provider text not null,
-  input_usd_per_million numeric not null check (input_usd_per_million >= 0),
-  output_usd_per_million numeric not null check (output_usd_per_million >= 0),
+  provider text not null check (length(provider) between 1 and 100),
+  rates jsonb not null check (rates_valid(rates)),
+  variants jsonb not null default '[]' check (variants_valid(variants)),
+  aliases jsonb not null default '[]' check (jsonb_typeof(aliases) = 'array'),
+  context_window integer check (context_window > 0),
+  max_output_tokens integer check (max_output_tokens > 0),
+  capabilities text[] not null default '{}',
+  cost_tier text not null check (cost_tier in ('cheap', 'medium', 'expensive')),
   enabled boolean not null,
+  source text not null,
   effective_from timestamptz(3) not null,
   created_by text not null,
   created_at timestamptz(3) not null,
@@ -203,6 +228,7 @@ create table price_versions (
 create table operation_versions (
   id uuid primary key,
   operation text not null check (length(operation) between 1 and 100),
+  flat_cost bigint not null default 0 check (flat_cost >= 0),
   unit_cost bigint not null check (unit_cost >= 0),
   enabled boolean not null,
   effective_from timestamptz(3) not null,
@@ -213,7 +239,7 @@ create table operation_versions (
 
 create table markups (
   id uuid primary key,
-  scope text not null,
+  scope text not null check (scope = 'default' or scope ~ '^(provider|model):.'),
   percent numeric not null check (percent >= 0),
   effective_from timestamptz(3) not null,
   created_by text not null,
@@ -236,10 +262,53 @@ create table charge_policies (
   id uuid primary key,
   minimum_charge bigint not null check (minimum_charge >= 0),
   maximum_charge bigint not null check (maximum_charge > 0),
+  round_to bigint not null default 1 check (round_to >= 1),
+  owner_exempt boolean not null default true,
   effective_from timestamptz(3) not null unique,
   created_by text not null,
   created_at timestamptz(3) not null
 );
+
+-- One run of an import that was applied.
+create table price_imports (
+  id uuid primary key,
+  source text not null,
+  inserted integer not null check (inserted >= 0),
+  quarantined integer not null check (quarantined >= 0),
+  unchanged integer not null check (unchanged >= 0),
+  skipped integer not null check (skipped >= 0),
+  reason text not null,
+  created_by text not null,
+  created_at timestamptz(3) not null
+);
+
+-- What an import proposed and a person has to look at. The price in force stays until somebody accepts.
+create table price_quarantine (
+  id uuid primary key,
+  import_id uuid not null references price_imports,
+  source text not null,
+  model text not null,
+  provider text not null,
+  proposal json not null,
+  effective_from timestamptz(3),
+  current_id uuid references price_versions,
+  reasons text[] not null check (cardinality(reasons) > 0),
+  status text not null check (status in ('pending', 'accepted', 'rejected', 'superseded')),
+  version_id uuid references price_versions,
+  decided_by text,
+  decided_reason text,
+  decided_at timestamptz(3),
+  created_at timestamptz(3) not null,
+  check ((status = 'pending') = (decided_at is null))
+);
+create unique index price_quarantine_pending on price_quarantine (source, model, effective_from) nulls not distinct where status = 'pending';
+
+-- Every process keeps the prices in memory and is told of new ones.
+create function announce_prices() returns trigger language plpgsql as $$
+begin
+  perform pg_notify('farebox_prices', '');
+  return null;
+end $$;
 
 create function refuse_change() returns trigger language plpgsql as $$
 begin
@@ -254,6 +323,10 @@ begin
   loop
     execute format('create trigger append_only before update or delete on %I for each row execute function refuse_change()', name);
     execute format('create trigger never_truncated before truncate on %I for each statement execute function refuse_change()', name);
+  end loop;
+  foreach name in array array['price_versions', 'operation_versions', 'markups', 'exchange_rates', 'charge_policies']
+  loop
+    execute format('create trigger announced after insert on %I for each statement execute function announce_prices()', name);
   end loop;
 end $$;
 

@@ -5,30 +5,31 @@ import type { Row } from './trace.ts'
  * find them wrong.
  */
 
-export interface Fraction {
-  readonly n: bigint
-  readonly d: bigint
-}
-
-/** The frozen terms of a reservation, as the API shows them. */
+/** What a model costs, as the API publishes it: exact decimals. */
 export interface PublishedTerms {
-  /** Micro-credits per token, "n/d". */
-  readonly input: string
-  readonly output: string
-  /** The least that priced work costs, in micro-credits. */
+  /** US dollars per million tokens. */
+  readonly inputUsd: string
+  readonly outputUsd: string
+  /** Credits for one US dollar, markup included. */
+  readonly creditsPerUsd: string
+  /** The least that priced work costs, in credits. */
   readonly minimum: string
 }
 
 export type CostOf = (inputTokens: number, outputTokens: number) => bigint
 
-/** The cost of a call in micro-credits under some terms: the exact sum, rounded up once, and at least the minimum. */
+/**
+ * The cost of a call in micro-credits under some terms: the exact sum, rounded up once, and at least the minimum. A token at one dollar
+ * per million and one credit per dollar costs one micro-credit.
+ */
 export function costUnder(terms: PublishedTerms): CostOf {
-  const input = fraction(terms.input)
-  const output = fraction(terms.output)
-  const minimum = BigInt(terms.minimum)
-  const perInput = input.n * output.d
-  const perOutput = output.n * input.d
-  const denominator = input.d * output.d
+  const input = decimal(terms.inputUsd)
+  const output = decimal(terms.outputUsd)
+  const credits = decimal(terms.creditsPerUsd)
+  const minimum = microOf(terms.minimum)
+  const perInput = input.n * output.d * credits.n
+  const perOutput = output.n * input.d * credits.n
+  const denominator = input.d * output.d * credits.d
   return (inputTokens, outputTokens) => {
     const exact = BigInt(inputTokens) * perInput + BigInt(outputTokens) * perOutput
     if (exact === 0n) return 0n
@@ -37,26 +38,9 @@ export function costUnder(terms: PublishedTerms): CostOf {
   }
 }
 
-/** The factor between a list price and the frozen cost of a token; null where the list price is nothing. */
-export function factorOf(perToken: string, usdPerMillion: string): Fraction | null {
-  const cost = fraction(perToken)
-  const [whole = '0', decimals = ''] = usdPerMillion.split('.')
-  const price = { n: BigInt(whole + decimals), d: 10n ** BigInt(decimals.length) }
-  return price.n === 0n ? null : { n: cost.n * price.d, d: cost.d * price.n }
-}
-
-export function isSame(a: Fraction, b: Fraction): boolean {
-  return a.n * b.d === b.n * a.d
-}
-
-export function fractionText({ n, d }: Fraction): string {
-  if (n % d === 0n) return (n / d).toString()
-  return (Number(n) / Number(d)).toString()
-}
-
-function fraction(text: string): Fraction {
-  const [n = '0', d = '1'] = text.split('/')
-  return { n: BigInt(n), d: BigInt(d) }
+function decimal(text: string): { n: bigint; d: bigint } {
+  const [whole = '0', decimals = ''] = text.split('.')
+  return { n: BigInt(whole + decimals), d: 10n ** BigInt(decimals.length) }
 }
 
 /** Micro-credits of an amount in an answer, "12.5". */

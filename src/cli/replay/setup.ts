@@ -1,49 +1,28 @@
 import { Failure, note } from '../command.ts'
-import { factorOf, fractionText, isSame, microOf, type PublishedTerms } from './expected.ts'
+import { microOf, type PublishedTerms } from './expected.ts'
 import { call, expect, forEach, type Target } from './service.ts'
 
 /** What a replay needs of the service before the first row, and reads of it after the last. All of it can be done again. */
 
 const OPEN_AT_ONCE = 32
 const BATCH_MAX = 500
-/** More than a token of any model costs. */
-const PROBE_CREDITS = '10'
 
-/**
- * Reads what a token costs. The list price is public and the markup and the rate are not, so one reservation is made, its frozen terms
- * are read, and it is released again. @throws Failure where list price and terms do not fit together
- */
-export async function readTerms(target: Target, runId: string, model: string): Promise<PublishedTerms> {
-  const { body } = await expect([200], 'Reading the models', call(target, 'GET', '/v1/models'))
-  const models = body.data as { id: string; input_usd_per_million: string; output_usd_per_million: string }[]
-  const price = models.find(({ id }) => id === model)
-  if (!price) throw new Failure(`There is no price for model ${model}. There are: ${models.map(({ id }) => id).join(', ')}`)
-
-  const wallet = await openWallet(target, `replay:${runId}-probe`)
-  await fundWallets(target, `${runId}:probe`, [wallet], PROBE_CREDITS)
-  const asked = { wallet, model, usage: { input_tokens: 1, output_tokens: 1 } }
-  const probe = await expect(
-    [201],
-    'Reserving to learn the price',
-    call(target, 'POST', '/v1/reservations', asked, `${runId}:probe:reserve`),
-  )
-  const path = `/v1/reservations/${String(probe.body.id)}`
-  const read = await expect([200], 'Reading the price', call(target, 'GET', path))
-  await call(target, 'POST', `${path}/release`, {}, `${runId}:probe:release`)
-
-  const { terms } = read.body.quote as { terms: { minimum: string; model: { input: string; output: string } } }
-  const factors = [factorOf(terms.model.input, price.input_usd_per_million), factorOf(terms.model.output, price.output_usd_per_million)]
-  const [first, second] = factors.filter((factor) => factor !== null)
-  if (first && second && !isSame(first, second)) {
-    throw new Failure(
-      `The terms of ${model} do not fit its list price: input is ${fractionText(first)} times, output ${fractionText(second)} times.`,
-    )
+/** Reads what a model costs. @throws Failure where it has no price, or one that depends on more than its tokens */
+export async function readTerms(target: Target, model: string): Promise<PublishedTerms> {
+  const asked = { model, usage: { input_tokens: 1, output_tokens: 1 } }
+  const { status, body } = await expect([200, 422], 'Asking for the price', call(target, 'POST', '/v1/quotes', asked))
+  if (status === 422) throw new Failure(`${String(body.detail)} GET /v1/models lists those that have one.`)
+  const lines = body.lines as { pool: string; usd: string }[]
+  const usdOf = (pool: string) => lines.find((line) => line.pool === pool)?.usd ?? '0'
+  const terms = {
+    inputUsd: usdOf('input_tokens'),
+    outputUsd: usdOf('output_tokens'),
+    creditsPerUsd: String(body.credits_per_usd),
+    minimum: String(body.minimum),
   }
-  if (first) {
-    const list = `$${price.input_usd_per_million} and $${price.output_usd_per_million} a million tokens`
-    note(`${model}: ${list}, at ${fractionText(first)} credits a dollar with the markup`)
-  }
-  return { input: terms.model.input, output: terms.model.output, minimum: terms.minimum }
+  if (lines.length > 2) throw new Failure(`Model ${model} costs more than its tokens, which a trace does not tell.`)
+  note(`${model}: $${terms.inputUsd} and $${terms.outputUsd} a million tokens, at ${terms.creditsPerUsd} credits a dollar with the markup`)
+  return terms
 }
 
 /** Opens the wallets of a run, or finds those that an earlier start of the same run opened. @returns their ids */
