@@ -33,7 +33,12 @@ export function previewRate(
   return {
     present,
     purchases: PURCHASES.map((amount) => ({ amount, before: bought(amount, purchaseNow), after: bought(amount, purchaseThen) })),
-    charges: charges.map((charge) => ({ charge, before: charge.cost, after: consumes ? costAt(book, charge, rate) : charge.cost })),
+    charges: charges.map((charge) => ({
+      charge,
+      // The present rate may not be the one that the charge was made at.
+      before: consumes && present !== null ? costAt(book, charge, { creditsPerUnit: present }) : charge.cost,
+      after: consumes ? costAt(book, charge, rate) : charge.cost,
+    })),
   }
 }
 

@@ -87,7 +87,8 @@ export const operationId = z
   .regex(/^[a-z][a-z0-9_.]{0,99}$/, 'must be an operation such as "script_generation"')
   .meta({ example: 'script_generation' })
 
-const COUNT_MAX = 1_000_000_000
+/** The largest count of one request, so that sums of them stay exact. */
+export const COUNT_MAX = 1_000_000_000
 
 /** A count of tokens. */
 export const tokens = z.int().min(0).max(COUNT_MAX)

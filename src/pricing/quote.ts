@@ -177,19 +177,15 @@ export function quoteWork(
       flat = true
     }
   }
-  return done({
-    n: n.toString(),
-    d: d.toString(),
-    min: '0',
-    exempt,
-    ...(units !== null && { units }),
-    ...(flat && { flat }),
-    ...(usage && { usage }),
-    ...(since && { since }),
-    ...(estimate && { estimate }),
-    ...(serviceTier !== 'standard' && { service_tier: serviceTier }),
-    terms,
-  })
+  const quote: { -readonly [Key in keyof Quote]: Quote[Key] } = { n: n.toString(), d: d.toString(), min: '0', exempt, terms }
+  // Set one by one: copying them from objects made for the purpose takes as long as the arithmetic.
+  if (units !== null) quote.units = units
+  if (flat) quote.flat = true
+  if (usage) quote.usage = usage
+  if (since) quote.since = since
+  if (estimate) quote.estimate = estimate
+  if (serviceTier !== 'standard') quote.service_tier = serviceTier
+  return done(quote)
 }
 
 /** The quote of the same work as another one had, under other terms. */
@@ -219,15 +215,18 @@ export function withMinimum(quote: Quote, minimum: Micro): Quote {
   return minimum === 0n ? quote : { ...quote, min: minimum.toString() }
 }
 
+const WHOLE = { flat: true }
+
 /**
  * The quote of a whole piece of work or of a stated amount, as a reservation or a one-shot charge has it: the policy's minimum
  * applies to work that costs anything.
  */
 export function quoteWhole(terms: Terms, request: CostRequest, exempt: boolean): Outcome<Quote> {
   if (request.amount !== undefined) return done(quoteAmount(terms, request.amount, exempt))
-  const usage = request.usage && withRequest(terms, request.usage, request.serviceTier)
-  const quote = quoteWork(terms, { ...request, usage }, exempt, { flat: true })
-  return quote.ok ? done(withMinimum(quote.value, quote.value.n === '0' ? 0n : BigInt(terms.minimum))) : quote
+  const { units, serviceTier, estimate } = request
+  const usage = request.usage && withRequest(terms, request.usage, serviceTier)
+  const quote = quoteWork(terms, { units, usage, serviceTier, estimate }, exempt, WHOLE)
+  return quote.ok && quote.value.n !== '0' ? done(withMinimum(quote.value, BigInt(terms.minimum))) : quote
 }
 
 /** Whether an amount was stated, which no rule changes. */

@@ -27,7 +27,7 @@ const indexes = new WeakMap<PriceBook, Index>()
  */
 export function resolveModel(book: PriceBook, at: Instant, name: string, provider: string | null): ModelPrice | undefined {
   const exact = inForce(book.models.get(name), at)
-  if (exact && (provider === null || exact.provider === providerOf(provider))) return exact
+  if (exact && (provider === null || isServedBy(exact, provider))) return exact
   const index = indexOf(book)
   for (const text of spellings(name)) {
     const found = resolveSpelling(book, index, at, text, provider)
@@ -37,23 +37,28 @@ export function resolveModel(book: PriceBook, at: Instant, name: string, provide
 }
 
 function resolveSpelling(book: PriceBook, index: Index, at: Instant, name: string, provider: string | null): ModelPrice | undefined {
-  if (provider !== null) return within(book, index, at, name, providerOf(provider))
+  if (provider !== null) return within(book, index, at, name, provider)
   const exact = inForce(book.models.get(name), at)
   if (exact) return exact
   const slash = name.indexOf('/')
   if (slash < 0) return byAlias(index, at, name, isBare)
-  const prefix = providerOf(name.slice(0, slash))
-  const served = index.providers.has(prefix) ? within(book, index, at, name.slice(slash + 1), prefix) : undefined
+  const prefix = name.slice(0, slash)
+  const served = index.providers.has(providerOf(prefix)) ? within(book, index, at, name.slice(slash + 1), prefix) : undefined
   // Somebody else may serve a model of that name, at another price: only an alias that has the path itself means it.
   return served ?? byAlias(index, at, name, isBare, namesPath)
 }
 
 function within(book: PriceBook, index: Index, at: Instant, name: string, provider: string): ModelPrice | undefined {
-  for (const id of [`${provider}/${name}`, name]) {
+  for (const id of [`${provider}/${name}`, `${providerOf(provider)}/${name}`, name]) {
     const price = inForce(book.models.get(id), at)
-    if (price?.provider === provider) return price
+    if (price && isServedBy(price, provider)) return price
   }
-  return byAlias(index, at, name, (price) => price.provider === provider)
+  return byAlias(index, at, name, (price) => isServedBy(price, provider))
+}
+
+/** Lists spell a provider in one way, callers and whoever sets a price by hand in several. */
+function isServedBy(price: ModelPrice, provider: string): boolean {
+  return price.provider === provider || providerOf(price.provider) === providerOf(provider)
 }
 
 /** Named by its maker's own name, so that a name without a provider can mean it. */
@@ -103,7 +108,11 @@ function indexOf(book: PriceBook): Index {
   let index = indexes.get(book)
   if (!index) {
     const models = [...book.models].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, versions]) => versions)
-    index = { models, providers: new Set(models.flatMap((versions) => versions.map((version) => version.provider))), memo: new Map() }
+    index = {
+      models,
+      providers: new Set(models.flatMap((versions) => versions.map((version) => providerOf(version.provider)))),
+      memo: new Map(),
+    }
     indexes.set(book, index)
   }
   return index

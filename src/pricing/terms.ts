@@ -95,13 +95,27 @@ export function termsAt(book: PriceBook, at: Instant, subject: Subject): Outcome
     if (!price?.enabled) return refuse(refusal('unknown_operation', `There is no price for operation ${subject.operation}.`))
     operation = freezeOperation(price)
   }
-  return done({ ...freezePolicy(policyAt(book, at)), ...(model && { model }), ...(operation && { operation }) })
+  return done({ ...policyTerms(policyAt(book, at)), ...(model && { model }), ...(operation && { operation }) })
 }
 
 type Policy = Omit<ChargePolicy, keyof Version> & { readonly id: string | null }
 
+const NO_POLICY: Policy = { id: null, ...DEFAULT_POLICY }
+
 function policyAt(book: PriceBook, at: Instant): Policy {
-  return inForce(book.policies, at) ?? { id: null, ...DEFAULT_POLICY }
+  return inForce(book.policies, at) ?? NO_POLICY
+}
+
+const policyMemo = new WeakMap<Policy, Terms>()
+
+/** The terms of a policy, worked out once for all quotes under it. */
+function policyTerms(policy: Policy): Terms {
+  let terms = policyMemo.get(policy)
+  if (!terms) {
+    terms = freezePolicy(policy)
+    policyMemo.set(policy, terms)
+  }
+  return terms
 }
 
 /** The terms that a policy sets. */
@@ -125,11 +139,23 @@ export function isExempt(book: PriceBook, at: Instant, resourceOwner: string | n
 
 /** The markup of a model: its own, else its provider's, else the default one. */
 export function markupAt(book: PriceBook, at: Instant, price: Pick<ModelPrice, 'model' | 'provider'>): Markup | undefined {
-  return (
-    inForce(book.markups.get(`model:${price.model}`), at) ??
-    inForce(book.markups.get(`provider:${price.provider}`), at) ??
-    inForce(book.markups.get('default'), at)
-  )
+  for (const scope of scopesOf(price)) {
+    const markup = inForce(book.markups.get(scope), at)
+    if (markup) return markup
+  }
+  return undefined
+}
+
+const scopeMemo = new WeakMap<object, readonly string[]>()
+
+/** The scopes of markups, the nearest first. Kept with the price: a text that was just put together has to be hashed for every look-up. */
+function scopesOf(price: Pick<ModelPrice, 'model' | 'provider'>): readonly string[] {
+  let scopes = scopeMemo.get(price)
+  if (!scopes) {
+    scopes = [`model:${price.model}`, `provider:${price.provider}`, 'default']
+    scopeMemo.set(price, scopes)
+  }
+  return scopes
 }
 
 /** Credits for one US dollar of a provider's price: (1 + markup) × rate, as an exact decimal. */
@@ -138,11 +164,14 @@ export function creditsPerUsd(markup: Pick<Markup, 'percent'> | undefined, rate:
   return decimalOf(multiply({ n: 100n * percent.d + percent.n, d: 100n * percent.d }, ratioOf(rate.creditsPerUnit)))
 }
 
+/** Providers' prices are in dollars. */
+const RATE_OF_PRICES = rateKey('USD', 'consumption')
+
 const memo = new WeakMap<ModelPrice, ModelTerms>()
 
 /** The terms of a model. They change only with the price, markup or rate version, so one object serves all quotes until then. */
 function modelTerms(book: PriceBook, at: Instant, price: ModelPrice): Outcome<ModelTerms> {
-  const rate = inForce(book.exchangeRates.get(rateKey('USD', 'consumption')), at)
+  const rate = inForce(book.exchangeRates.get(RATE_OF_PRICES), at)
   if (!rate) return refuse(refusal('rate_missing', 'No exchange rate for consumption is in force.'))
   const markup = markupAt(book, at, price)
   const timed = isTimed(price)

@@ -2,7 +2,7 @@ import type { Charge } from '../charges/charge.ts'
 import { findPayees } from '../charges/charge-once.ts'
 import { type ChargeDetails, collect } from '../charges/collect.ts'
 import { forced } from '../charges/force.ts'
-import { formatCredits, type Micro, max } from '../kernel/credits.ts'
+import { BALANCE_MICRO_MAX, formatCredits, type Micro, max } from '../kernel/credits.ts'
 import { refusal } from '../kernel/errors.ts'
 import type { Instant } from '../kernel/time.ts'
 import type { Draft } from '../ledger/book.ts'
@@ -82,7 +82,9 @@ export function commit(draft: Draft, input: CommitInput, prices: PriceBook): Out
       ),
     )
   }
-  if (exceedsMaximum(quote.terms, cost) && !forced(draft, input.force, cost)) {
+  // However much a policy allows for one, all captures together are one figure of the reservation.
+  const fits = total <= BALANCE_MICRO_MAX
+  if (!fits || (exceedsMaximum(quote.terms, cost) && !forced(draft, input.force, cost))) {
     return refuse(refusal('charge_exceeds_maximum', 'The cost exceeds the largest charge of the policy; an admin may force it.'))
   }
 

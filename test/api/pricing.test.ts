@@ -272,6 +272,7 @@ t.test('processes tell each other of new prices', async (t) => {
     await set('exchange-rates', { currency: 'USD', purpose: 'consumption', credits_per_unit: '100' })
     await set('charge-policies', { minimum_charge: '0', maximum_charge: '100000' })
     await until(async () => (await quote({ model: 'gpt-4o', usage })).maximum === '100000', 1_000)
+    t.pass('each was used by the other process within a second')
   })
 
   t.test('also after their connections were killed', async (t) => {

@@ -201,6 +201,7 @@ t.test('another client', async (t) => {
     const victim = await service.tokenFor('victim', service.other)
     t.equal((await service.get(`/v1/wallets/${theirs.wallet}`, { key: victim })).status, 200, 'the person itself does')
     t.equal((await service.get(`/v1/charges/${theirs.charge_id}`, { key: victim })).status, 200)
+    t.equal((await service.get(`/v1/charges/${theirs.charge_id}/recompute`, { key: victim })).status, 200)
   })
 
   t.test('people and keys without the scope get 403 on every admin route, and on every write', async (t) => {

@@ -1,6 +1,23 @@
 import t from 'tap'
 import { BALANCE_MICRO_MAX } from '../../src/kernel/credits.ts'
-import { Bench, figuresOfRefusal, MARKUP, NOWHERE, OTHER_CLIENT, PRICES, refused, START, taken, tokens, units } from '../helpers/decide.ts'
+import {
+  Bench,
+  figuresOfRefusal,
+  MARKUP,
+  modelPrice,
+  NOWHERE,
+  OTHER_CLIENT,
+  operationPrice,
+  POLICY,
+  PRICES,
+  pricesWith,
+  refused,
+  START,
+  taken,
+  tokens,
+  units,
+  work,
+} from '../helpers/decide.ts'
 
 function filled(credits = 100n, limit = 0n) {
   const bench = new Bench()
@@ -73,6 +90,51 @@ t.test('the owner of the resource pays nothing, and the charge says what it woul
   t.not(charge.quote.n, '0')
   t.same(bench.ledger(wallet), [])
   t.equal(refused(bench.charge(wallet, tokens(101, 1), { resourceOwner: 'user:other' })), 'insufficient_credits')
+})
+
+t.test('an owner pays where the policy says so', async (t) => {
+  const { bench, wallet } = filled()
+  bench.prices = { ...PRICES, policies: [{ ...POLICY, ownerExempt: false }] }
+  t.equal(taken(bench.charge(wallet, tokens(100), { resourceOwner: 'user:u1' })).charge.cost, 60n)
+})
+
+t.test('work of every kind: the model by its own name, what is due once, the provider’s own usage as it came', async (t) => {
+  const { bench, wallet } = filled(1_000n)
+  bench.prices = pricesWith({
+    models: [modelPrice('asked', { rates: { input_tokens: '1', requests: '0.00001' }, aliases: [{ startsWith: 'asked-' }] })],
+    operations: [operationPrice('flat', { flatCost: 50n })],
+  })
+  const rawUsage = '{"format":"openai.chat","body":{"prompt_tokens":100}}'
+  const request = work({ model: 'asked-2025', usage: { input_tokens: 60, cache_read_tokens: 40 }, operation: 'flat', units: 1 })
+  const { charge } = taken(bench.charge(wallet, request, { rawUsage }))
+  t.match(charge, {
+    cost: 189n,
+    model: 'asked',
+    operation: 'flat',
+    usage: { input_tokens: 60, cache_read_tokens: 40, requests: 1 },
+    rawUsage,
+    quote: { flat: true, units: 1 },
+  })
+  t.equal(taken(bench.charge(wallet, units(0, 'flat'))).charge.cost, 50n)
+  t.equal(
+    taken(bench.charge(wallet, work({ model: 'asked', usage: { input_tokens: 0 } }))).charge.cost,
+    20n,
+    'the request, and the minimum',
+  )
+  t.equal(refused(bench.charge(wallet, work({ model: 'asked', usage: { output_tokens: 1 } }))), 'pool_unpriced')
+  t.equal(refused(bench.charge(wallet, work({ model: 'asked', usage: {}, serviceTier: 'batch' }))), 'service_tier_unpriced')
+})
+
+t.test('priced work is rounded up to the multiple of the policy, a stated amount is not', async (t) => {
+  const { bench, wallet } = filled(1_000n)
+  bench.prices = { ...PRICES, policies: [{ ...POLICY, roundTo: 50n }] }
+  t.equal(taken(bench.charge(wallet, tokens(101))).charge.cost, 100n, '60.6')
+  t.equal(taken(bench.charge(wallet, tokens(1))).charge.cost, 50n)
+  t.equal(taken(bench.charge(wallet, units(1))).charge.cost, 50n)
+  t.equal(taken(bench.charge(wallet, tokens(0))).charge.cost, 0n)
+  t.equal(taken(bench.charge(wallet, 7n)).charge.cost, 7n)
+  bench.prices = { ...PRICES, policies: [{ ...POLICY, maximumCharge: 80n, roundTo: 50n }] }
+  t.equal(refused(bench.charge(wallet, units(8))), 'charge_exceeds_maximum', '56 is 100')
 })
 
 t.test('refuses more than the largest charge unless forced', async (t) => {

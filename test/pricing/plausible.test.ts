@@ -1,6 +1,6 @@
 import t from 'tap'
-import type { Rates } from '../../src/pricing/pools.ts'
 import { doubtsOf } from '../../src/pricing/plausible.ts'
+import type { Rates } from '../../src/pricing/pools.ts'
 import type { PriceVariant } from '../../src/pricing/prices.ts'
 import { bookOf, modelPrice, operationPrice, POLICY, PRICES, RATE, START } from '../helpers/decide.ts'
 
@@ -124,7 +124,11 @@ t.test('doubts a markup above a thousand percent', async (t) => {
 
 t.test('doubts an exchange rate that leaps, of its currency and purpose', async (t) => {
   const doubts = (creditsPerUnit: string, currency = 'USD', purpose: 'purchase' | 'consumption' = 'consumption') =>
-    doubtsOf(bookOf({ rates: [{ ...RATE, creditsPerUnit: '100' }] }), { kind: 'rate', version: { currency, purpose, creditsPerUnit } }, START)
+    doubtsOf(
+      bookOf({ rates: [{ ...RATE, creditsPerUnit: '100' }] }),
+      { kind: 'rate', version: { currency, purpose, creditsPerUnit } },
+      START,
+    )
   for (const rate of ['100', '9999.9', '1.000001']) t.same(doubts(rate), [], rate)
   t.same(doubts('10000'), [leap('credits_per_unit', 'grow')])
   t.same(doubts('1'), [leap('credits_per_unit', 'shrink')])

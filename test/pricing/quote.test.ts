@@ -20,15 +20,7 @@ import { recompute } from '../../src/pricing/recompute.ts'
 import { isExempt, NO_SUBJECT, type Terms, termsAt } from '../../src/pricing/terms.ts'
 import { bookOf, MARKUP, modelPrice, operationPrice, POLICY, RATE, START, work } from '../helpers/decide.ts'
 import { priceBook, SAME_CLOCK } from '../properties/drive.ts'
-import {
-  ALL_POOLS,
-  Dice,
-  randomName,
-  randomPrices,
-  randomTier,
-  randomTime,
-  randomUsage,
-} from '../properties/price-lists.ts'
+import { ALL_POOLS, Dice, randomName, randomPrices, randomTier, randomTime, randomUsage } from '../properties/price-lists.ts'
 import {
   EXACT,
   exactCost,
@@ -485,8 +477,7 @@ t.test('what has no price is refused by name, never free', async (t) => {
     { rates: { input_tokens: '1' }, usage: { requests: 1 }, unpriced: ['requests'] },
     // Only what is priced as another pool can take its price from there.
     ...POOLS.filter(
-      (pool) =>
-        !['input_tokens', 'cache_read_tokens', 'output_tokens', 'reasoning_tokens', 'citation_tokens'].includes(pool),
+      (pool) => !['input_tokens', 'cache_read_tokens', 'output_tokens', 'reasoning_tokens', 'citation_tokens'].includes(pool),
     ).map((pool) => ({ rates: { input_tokens: '1', output_tokens: '1' }, usage: { [pool]: 1 }, unpriced: [pool] })),
     // A variant that prices a pool does so where it applies only.
     {
@@ -512,7 +503,10 @@ t.test('a service tier without a price is refused, and one that only long prompt
   t.equal(quoteOf({ rates: GPT, variants: BATCH, usage: { input_tokens: 1 }, tier: 'flex' }), 'service_tier_unpriced')
   t.equal(quoteOf({ rates: GPT, variants: BATCH, usage: { input_tokens: 0 }, tier: 'flex' }), 'service_tier_unpriced', 'whatever the usage')
   const long = [{ serviceTier: 'flex', abovePromptTokens: 10, rates: { input_tokens: '1' } }] as const
-  t.match(quoteOf({ rates: GPT, variants: long, usage: { input_tokens: 1 }, tier: 'flex' }), { service_tier: 'flex', terms: { model: Object } })
+  t.match(quoteOf({ rates: GPT, variants: long, usage: { input_tokens: 1 }, tier: 'flex' }), {
+    service_tier: 'flex',
+    terms: { model: Object },
+  })
 })
 
 t.test('a stated amount costs what it says: no minimum, no rounding, no markup, and no lines', async (t) => {
@@ -529,12 +523,31 @@ t.test('a stated amount costs what it says: no minimum, no rounding, no markup, 
   t.ok(exceedsMaximum(terms.value, 10n ** 18n + 1n))
 })
 
+t.test('a quote keeps what it is of: usage, units, how it was served and how it was estimated', async (t) => {
+  const given = { rates: GPT, variants: BATCH, operation: { flat: 5n, unit: 7n } }
+  const request = { ...requestOf({ ...given, usage: { input_tokens: 5 }, units: 2, tier: 'batch' }), estimate: 'characters' } as const
+  const terms = termsAt(bookFor(given), START, request)
+  if (!terms.ok) return t.fail(terms.refusal.code)
+  const quote = quoteWhole(terms.value, request, false)
+  if (!quote.ok) return t.fail(quote.refusal.code)
+  const { n: _, d: __, terms: ___, ...kept } = quote.value
+  t.same(kept, { min: '0', exempt: false, units: 2, flat: true, usage: { input_tokens: 5 }, estimate: 'characters', service_tier: 'batch' })
+  t.equal(
+    JSON.stringify(recompute(bookFor(given), quote.value).quote),
+    JSON.stringify(quote.value),
+    'and so does the one that is worked out again',
+  )
+})
+
 t.test('lines tell whose price a pool has, at which price, and what was charged before', async (t) => {
   const given = { rates: PRO, variants: LONG, operation: { flat: 5n, unit: 7n } }
   const terms = termsAt(bookFor(given), START, requestOf({ ...given, usage: {}, units: 1 }))
   if (!terms.ok) return t.fail(terms.refusal.code)
   const usage = { input_tokens: 100_001, reasoning_tokens: 2, searches: 0 }
-  const quote = quoteWork(terms.value, { units: 3, usage, serviceTier: 'standard' }, false, { flat: true, since: { input_tokens: 100_000 } })
+  const quote = quoteWork(terms.value, { units: 3, usage, serviceTier: 'standard' }, false, {
+    flat: true,
+    since: { input_tokens: 100_000 },
+  })
   if (!quote.ok) return t.fail(quote.refusal.code)
   t.same(
     linesOf(quote.value).map(({ item, pool, pricedAs, quantity, usd, per, micro }) =>
@@ -578,14 +591,38 @@ t.test('a cumulative usage costs what the whole costs less what was charged, and
 t.test('a partial hold affords what fits into it, and not one more', async (t) => {
   const cases: readonly (Partial<Case> & { readonly amount: bigint; readonly affords: object | null })[] = [
     { rates: { output_tokens: '1.5' }, usage: { output_tokens: 100 }, amount: 50n, affords: { output_tokens: 27 } },
-    { rates: { input_tokens: '1', output_tokens: '1.5' }, usage: { input_tokens: 40, output_tokens: 100 }, amount: 50n, affords: { output_tokens: 1 } },
-    { rates: { input_tokens: '1', output_tokens: '1' }, usage: { input_tokens: 40, output_tokens: 9 }, amount: 48n, affords: { output_tokens: 0 } },
+    {
+      rates: { input_tokens: '1', output_tokens: '1.5' },
+      usage: { input_tokens: 40, output_tokens: 100 },
+      amount: 50n,
+      affords: { output_tokens: 1 },
+    },
+    {
+      rates: { input_tokens: '1', output_tokens: '1' },
+      usage: { input_tokens: 40, output_tokens: 9 },
+      amount: 48n,
+      affords: { output_tokens: 0 },
+    },
     { rates: { output_tokens: '1' }, usage: { output_tokens: 100 }, amount: 49n, minimum: 50n, affords: { output_tokens: 0 } },
     { rates: { output_tokens: '0', requests: '0.00005' }, usage: { output_tokens: 5 }, amount: 59n, affords: { output_tokens: 0 } },
     { rates: { output_tokens: '0', requests: '0.00005' }, usage: { output_tokens: 5 }, amount: 60n, affords: { output_tokens: 5 } },
     // 150 do not pay for 150 tokens where costs are rounded up to hundreds: 100 do.
-    { rates: { output_tokens: '1' }, usage: { output_tokens: 200 }, percent: '0', amount: 150n, roundTo: 100n, affords: { output_tokens: 100 } },
-    { rates: { output_tokens: '1' }, usage: { output_tokens: 200 }, percent: '0', amount: 99n, roundTo: 100n, affords: { output_tokens: 0 } },
+    {
+      rates: { output_tokens: '1' },
+      usage: { output_tokens: 200 },
+      percent: '0',
+      amount: 150n,
+      roundTo: 100n,
+      affords: { output_tokens: 100 },
+    },
+    {
+      rates: { output_tokens: '1' },
+      usage: { output_tokens: 200 },
+      percent: '0',
+      amount: 99n,
+      roundTo: 100n,
+      affords: { output_tokens: 0 },
+    },
     { operation: { flat: 0n, unit: 7n }, units: 9, amount: 50n, affords: { units: 7 } },
     { operation: { flat: 5n, unit: 7n }, units: 9, amount: 50n, affords: { units: 6 } },
     { operation: { flat: 5n, unit: 7n }, units: 9, amount: 4n, affords: { units: 0 } },
@@ -605,7 +642,11 @@ t.test('a partial hold affords what fits into it, and not one more', async (t) =
     const request = requestOf(given)
     const terms = termsAt(bookFor({ creditsPerUsd: '1', ...given }), START, request)
     if (!terms.ok) return t.fail(terms.refusal.code)
-    t.same(affordable(terms.value, request, amount), affords, `${amount} for ${JSON.stringify(given, (_, v) => (typeof v === 'bigint' ? `${v}` : v))}`)
+    t.same(
+      affordable(terms.value, request, amount),
+      affords,
+      `${amount} for ${JSON.stringify(given, (_, v) => (typeof v === 'bigint' ? `${v}` : v))}`,
+    )
   }
 })
 
@@ -616,7 +657,12 @@ interface Expected {
   readonly cost: bigint
 }
 
-function expectedOf(prices: OPrices, at: number, request: ReturnType<typeof work>, exempt: boolean): Expected & { readonly terms: OTerms | null } {
+function expectedOf(
+  prices: OPrices,
+  at: number,
+  request: ReturnType<typeof work>,
+  exempt: boolean,
+): Expected & { readonly terms: OTerms | null } {
   try {
     const terms: OTerms = {
       policy: policyOf(prices, at),
@@ -696,7 +742,8 @@ t.test('random work at random prices costs what the oracle says, exactly', { tim
       if (!told.ok || !terms.ok || expected.terms === null) continue
       priced += 1
       const quote = told.value
-      if (!same(exactOf(quote), { n: expected.exact, d: EXACT })) wrong(`exact ${quote.n}/${quote.d}, the oracle has ${expected.exact} × 10^-60`)
+      if (!same(exactOf(quote), { n: expected.exact, d: EXACT }))
+        wrong(`exact ${quote.n}/${quote.d}, the oracle has ${expected.exact} × 10^-60`)
       if (costOf(quote) !== expected.cost) wrong(`cost ${costOf(quote)}, the oracle has ${expected.cost}`)
       if (exempt) exempted += 1
       const fault = brokenLines(quote)
@@ -719,11 +766,18 @@ t.test('random work at random prices costs what the oracle says, exactly', { tim
         const since = randomUsage(dice) as Usage
         const last = dice.once(2)
         const extra = { flat: last, since }
-        const more = last && quote.usage ? { ...usage, ...(quote.usage.requests !== undefined && { requests: quote.usage.requests }) } : usage
+        const more =
+          last && quote.usage ? { ...usage, ...(quote.usage.requests !== undefined && { requests: quote.usage.requests }) } : usage
         const part = quoteWork(terms.value, { ...request, usage: more }, false, extra)
         let hoped: bigint | string
         try {
-          hoped = exactCost(expected.terms, { usage: more as OUsage, units: request.units, tier: request.serviceTier, since: since as OUsage, last: false })
+          hoped = exactCost(expected.terms, {
+            usage: more as OUsage,
+            units: request.units,
+            tier: request.serviceTier,
+            since: since as OUsage,
+            last: false,
+          })
           if (last && request.units !== null) hoped += (expected.terms.operation?.flat ?? 0n) * EXACT
         } catch (error) {
           hoped = (error as Unpriced).code
@@ -743,7 +797,9 @@ t.test('random work at random prices costs what the oracle says, exactly', { tim
   }
   const seconds = (performance.now() - started) / 1000
   const counts = [...codes].sort(([, a], [, b]) => b - a).map(([code, n]) => `${code} ${n}`)
-  t.comment(`seed ${SEED}: ${asked} requests, ${priced} quotes, ${cumulative} cumulative ones beside, ${exempted} exempt, ${recomputed} worked out again, in ${seconds.toFixed(1)} s`)
+  t.comment(
+    `seed ${SEED}: ${asked} requests, ${priced} quotes, ${cumulative} cumulative ones beside, ${exempted} exempt, ${recomputed} worked out again, in ${seconds.toFixed(1)} s`,
+  )
   t.comment(`answers: ${counts.join(', ')}; differences: ${differences.length}`)
   t.same(differences, [], 'no differences')
   if (RUNS >= 5_000) {

@@ -5,7 +5,21 @@ import type { ModelPrice, PriceBook, Version } from '../../src/pricing/prices.ts
 import { costOf, type Quote, quoteAmount, quoteWhole, quoteWork, withMinimum } from '../../src/pricing/quote.ts'
 import { recompute } from '../../src/pricing/recompute.ts'
 import { isExempt, NO_SUBJECT, termsAt } from '../../src/pricing/terms.ts'
-import { Bench, MARKUP, modelPrice, operationPrice, POLICY, PRICES, pricesWith, RATE, START, taken, tokens, used, work } from '../helpers/decide.ts'
+import {
+  Bench,
+  type MARKUP,
+  modelPrice,
+  operationPrice,
+  POLICY,
+  PRICES,
+  pricesWith,
+  type RATE,
+  START,
+  taken,
+  tokens,
+  used,
+  work,
+} from '../helpers/decide.ts'
 import { priceBook, SAME_CLOCK } from '../properties/drive.ts'
 import { Dice, LIST_START, randomName, randomPrices, randomTier, randomTime, randomUsage } from '../properties/price-lists.ts'
 import type { OPrices } from '../properties/price-oracle.ts'
@@ -28,7 +42,8 @@ function quoteFrom(book: PriceBook, at: number, request: ReturnType<typeof work>
 function changed<V extends Version>(book: PriceBook, id: string, change: (version: V) => V | null): PriceBook {
   const list = <L extends Version>(versions: readonly L[]): L[] =>
     versions.flatMap((version) => (version.id === id ? ((change(version as unknown as V) as unknown as L | null) ?? []) : [version]))
-  const lists = <L extends Version>(all: ReadonlyMap<string, readonly L[]>) => new Map([...all].map(([name, versions]) => [name, list(versions)]))
+  const lists = <L extends Version>(all: ReadonlyMap<string, readonly L[]>) =>
+    new Map([...all].map(([name, versions]) => [name, list(versions)]))
   return {
     models: lists(book.models),
     operations: lists(book.operations),
@@ -103,7 +118,12 @@ t.test('every quote is the same again, also when there are later versions, and a
       const usage = model === null ? null : (randomUsage(dice) as Usage)
       const units = operation === null ? null : dice.oneOf([0, 1, 3, 999])
       const serviceTier = model === null ? 'standard' : randomTier(dice)
-      const quote = quoteFrom(book, at, work({ model, provider, operation, usage, units, serviceTier }), dice.once(8) && isExempt(book, at, 'a', 'a'))
+      const quote = quoteFrom(
+        book,
+        at,
+        work({ model, provider, operation, usage, units, serviceTier }),
+        dice.once(8) && isExempt(book, at, 'a', 'a'),
+      )
       if (!quote) continue
       quotes += 1
       const where = `--seed=${SEED} --runs=${quotes}: ${JSON.stringify(quote)}`
@@ -112,7 +132,8 @@ t.test('every quote is the same again, also when there are later versions, and a
       for (const later of [book, priceBook(withLaterVersions(dice, prices, Math.max(at, LIST_START + 36_000_000)), SAME_CLOCK)]) {
         const again = recompute(later, quote)
         if (again.cost !== cost || again.missing.length > 0) wrong.push(`${where}\n  comes to ${again.cost}, was ${cost}`)
-        if (JSON.stringify(again.quote) !== JSON.stringify(quote)) wrong.push(`${where}\n  is another quote: ${JSON.stringify(again.quote)}`)
+        if (JSON.stringify(again.quote) !== JSON.stringify(quote))
+          wrong.push(`${where}\n  is another quote: ${JSON.stringify(again.quote)}`)
       }
 
       const { terms } = quote
@@ -137,16 +158,33 @@ t.test('every quote is the same again, also when there are later versions, and a
         const ofModel = quoteWork(terms, { units: null, usage: quote.usage ?? null, serviceTier }, false)
         if (ofModel.ok && ofModel.value.n !== '0') {
           if (markup !== null)
-            differs('markup', changed(book, markup, (version: typeof MARKUP) => ({ ...version, percent: typo(dice, version.percent) })), exactDiffers)
-          const wrongRate = changed(book, rate, (version: typeof RATE) => ({ ...version, creditsPerUnit: typo(dice, version.creditsPerUnit) }))
+            differs(
+              'markup',
+              changed(book, markup, (version: typeof MARKUP) => ({ ...version, percent: typo(dice, version.percent) })),
+              exactDiffers,
+            )
+          const wrongRate = changed(book, rate, (version: typeof RATE) => ({
+            ...version,
+            creditsPerUnit: typo(dice, version.creditsPerUnit),
+          }))
           differs('exchange rate', wrongRate, exactDiffers)
         }
       }
       if (terms.operation && quote.units !== undefined) {
         const { price } = terms.operation
         type Operation = ReturnType<typeof operationPrice>
-        if (quote.units > 0) differs('unit cost', changed(book, price, (version: Operation) => ({ ...version, unitCost: version.unitCost + 1n })), exactDiffers)
-        if (quote.flat) differs('flat cost', changed(book, price, (version: Operation) => ({ ...version, flatCost: version.flatCost + 1n })), exactDiffers)
+        if (quote.units > 0)
+          differs(
+            'unit cost',
+            changed(book, price, (version: Operation) => ({ ...version, unitCost: version.unitCost + 1n })),
+            exactDiffers,
+          )
+        if (quote.flat)
+          differs(
+            'flat cost',
+            changed(book, price, (version: Operation) => ({ ...version, flatCost: version.flatCost + 1n })),
+            exactDiffers,
+          )
       }
       if (terms.policy !== null) {
         const { policy } = terms
@@ -160,7 +198,11 @@ t.test('every quote is the same again, also when there are later versions, and a
           differs('round_to', roundTo, costDiffers)
         }
         if (quote.exempt && quote.n !== '0')
-          differs('exemption', changed(book, policy, (version: Policy) => ({ ...version, ownerExempt: !version.ownerExempt })), costDiffers)
+          differs(
+            'exemption',
+            changed(book, policy, (version: Policy) => ({ ...version, ownerExempt: !version.ownerExempt })),
+            costDiffers,
+          )
         const maximum = changed(book, policy, (version: Policy) => ({ ...version, maximumCharge: version.maximumCharge + 1n }))
         differs('maximum', maximum, (again) => again.terms.maximum !== terms.maximum)
       }
@@ -175,7 +217,9 @@ t.test('every quote is the same again, also when there are later versions, and a
       }
     }
   }
-  t.comment(`seed ${SEED}: ${quotes} quotes, each again and beside later versions; wrong versions tried: ${[...seen].map(([what, n]) => `${what} ${n}`).join(', ')}; not noticed: ${wrong.length}`)
+  t.comment(
+    `seed ${SEED}: ${quotes} quotes, each again and beside later versions; wrong versions tried: ${[...seen].map(([what, n]) => `${what} ${n}`).join(', ')}; not noticed: ${wrong.length}`,
+  )
   t.same(wrong.slice(0, 3), [])
   if (RUNS >= 1_000) t.equal(seen.size, 10, 'every kind of figure was wrong once')
 })

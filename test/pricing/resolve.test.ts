@@ -177,6 +177,32 @@ t.test('a provider that takes a model over does so at its time', async (t) => {
   }
 })
 
+t.test('a provider that somebody spelt in another way is the same one', async (t) => {
+  // Imports spell it "google"; by hand it may be set as "gemini".
+  const byHand = book(
+    price('gem', 'gemini', [{ equals: 'nick' }]),
+    price('gemini/own', 'gemini', [{ equals: 'short' }]),
+    price('flash', 'google', [{ equals: 'flash-nick' }]),
+  )
+  const cases: readonly (readonly [name: string, provider: string | null, model: string | undefined])[] = [
+    ['gem', 'gemini', 'gem'],
+    ['gem', 'google', 'gem'],
+    ['gemini/gem', null, 'gem'],
+    ['google/gem', null, 'gem'],
+    ['nick', 'gemini', 'gem'],
+    ['google/nick', null, 'gem'],
+    ['own', 'gemini', 'gemini/own'],
+    ['gemini/own', 'gemini', 'gemini/own'],
+    ['gemini/own', null, 'gemini/own'],
+    ['gemini/short', null, 'gemini/own'],
+    ['flash', 'gemini', 'flash'],
+    ['gemini/flash-nick', null, 'flash'],
+    ['gem', 'openai', undefined],
+  ]
+  for (const [name, provider, model] of cases)
+    t.equal(resolveModel(byHand, START, name, provider)?.model, model, `${provider ?? ''} ${name}`)
+})
+
 t.test('a disabled model is refused as such, also where an alias means it, and not passed over for another', async (t) => {
   const code = (name: string, models = BOOK) => {
     const terms = termsAt(models, START, { model: name, provider: null, operation: null })

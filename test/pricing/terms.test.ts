@@ -188,7 +188,8 @@ t.test('credits for a dollar are exact', async (t) => {
     ['0.000000000001', '0.000000000001', '0.00000000000100000000000001'],
     ['999999999.999999999999', '999999999.999999999999', '10000000999999999.99997999999900000000000001'],
   ]
-  for (const [percent, rate, credits] of cases) t.equal(creditsPerUsd({ percent }, { creditsPerUnit: rate }), credits, `${percent} % on ${rate}`)
+  for (const [percent, rate, credits] of cases)
+    t.equal(creditsPerUsd({ percent }, { creditsPerUnit: rate }), credits, `${percent} % on ${rate}`)
   t.equal(creditsPerUsd(undefined, { creditsPerUnit: '0.5' }), '0.5')
 })
 

@@ -3,8 +3,23 @@ import fc from 'fast-check'
 import t from 'tap'
 import { burnOrder } from '../../src/grants/burn.ts'
 import type { Grant } from '../../src/grants/grant.ts'
+import type { Pool, Usage } from '../../src/pricing/pools.ts'
 import type { ChargePolicy } from '../../src/pricing/prices.ts'
-import { Bench, bookOf, modelPrice, POLICY, RATE, START, taken, tokens, used, usedInAll } from '../helpers/decide.ts'
+import {
+  actual,
+  Bench,
+  bookOf,
+  modelPrice,
+  operationPrice,
+  POLICY,
+  RATE,
+  START,
+  taken,
+  tokens,
+  used,
+  usedInAll,
+  work,
+} from '../helpers/decide.ts'
 
 /** Laws of charging that hold whatever the numbers are. */
 
@@ -32,9 +47,7 @@ t.test('n captures cost as much as one charge, or less than n micro-credits more
   check(
     fc.property(reports, fc.boolean(), (parts, withMinimum) => {
       const bench = new Bench()
-      bench.prices = withMinimum
-        ? { ...UNEVEN, policies: [policy({ minimumCharge: 400n, maximumCharge: millions })] }
-        : UNEVEN
+      bench.prices = withMinimum ? { ...UNEVEN, policies: [policy({ minimumCharge: 400n, maximumCharge: millions })] } : UNEVEN
       const wallet = bench.wallet()
       bench.grant(wallet, millions)
       const [input, output] = parts.reduce(([i, o], [pi, po]) => [i + pi, o + po], [0, 0] as [number, number])
@@ -47,6 +60,75 @@ t.test('n captures cost as much as one charge, or less than n micro-credits more
       }
       return sum >= whole && sum - whole < BigInt(parts.length)
     }),
+  )
+})
+
+const POOLS_OF_WORK = ['input_tokens', 'cache_read_tokens', 'input_image_tokens', 'output_tokens', 'reasoning_tokens', 'searches'] as const
+const partOfWork = fc.record(Object.fromEntries(POOLS_OF_WORK.map((pool) => [pool, fc.option(fc.nat(150), { nil: undefined, freq: 1 })])))
+const decimal = fc.tuple(fc.nat(20), fc.nat(999_999)).map(([whole, decimals]) => `${whole}.${String(decimals).padStart(6, '0')}`)
+const rates = fc.record({
+  input_tokens: decimal,
+  input_image_tokens: decimal,
+  output_tokens: decimal,
+  searches: decimal,
+  requests: decimal,
+})
+
+/** Adds up pool by pool, what is not named staying so. */
+function summed(parts: readonly Usage[]): Usage {
+  const total: Partial<Record<Pool, number>> = {}
+  for (const part of parts)
+    for (const [pool, count] of Object.entries(part) as [Pool, number | undefined][])
+      if (count !== undefined) total[pool] = (total[pool] ?? 0) + count
+  return total
+}
+
+function withoutHoles(usage: Usage): Usage {
+  return Object.fromEntries(Object.entries(usage).filter(([, count]) => count !== undefined))
+}
+
+t.test('so do captures of every pool and cumulative reports over every threshold, counted in multiples of the rounding', async () => {
+  check(
+    fc.property(
+      fc.array(partOfWork.map(withoutHoles), { minLength: 1, maxLength: 8 }),
+      rates,
+      fc.array(fc.tuple(fc.integer({ min: 1, max: 1_000 }), decimal), { maxLength: 3 }),
+      fc.boolean(),
+      fc.constantFrom(1n, 7n, 1_000n),
+      fc.constantFrom(0n, 400n, 5_000n),
+      fc.nat(3),
+      (parts, base, thresholds, cumulative, roundTo, minimumCharge, units) => {
+        const bench = new Bench()
+        // Each threshold makes the prompt dearer: where a longer one is cheaper, what was charged before is not given back.
+        let dearest = base.input_tokens
+        const variants = thresholds
+          .toSorted(([x], [y]) => x - y)
+          .map(([abovePromptTokens, price]) => {
+            if (Number(price) > Number(dearest)) dearest = price
+            return { abovePromptTokens, rates: { input_tokens: dearest } }
+          })
+        bench.prices = bookOf({
+          models: [modelPrice('small', { rates: base, variants: cumulative ? variants : [] })],
+          operations: [operationPrice('scan', { flatCost: 13n })],
+          markups: [UNEVEN_MARKUP],
+          rates: [RATE],
+          policies: [policy({ minimumCharge, roundTo })],
+        })
+        const wallet = bench.wallet()
+        bench.grant(wallet, millions * millions)
+        const request = { model: 'small', operation: 'scan', units } as const
+        const whole = taken(bench.charge(wallet, work({ ...request, usage: summed(parts) }))).charge.cost
+        const hold = bench.hold(wallet, millions * 100n)
+        let sum = 0n
+        for (const [index, part] of parts.entries()) {
+          const final = index === parts.length - 1
+          const usage = cumulative ? { usageTotal: summed(parts.slice(0, index + 1)) } : { usage: part }
+          sum += taken(bench.commit(hold, actual({ ...request, units: final ? units : 0, ...usage }), { final })).charge.cost
+        }
+        return sum >= whole && sum - whole < BigInt(parts.length) * roundTo
+      },
+    ),
+    1_000,
   )
 })
 

@@ -252,7 +252,13 @@ export class Resolver {
     const { model, provider } = what < 7 ? this.#oneOf(MODELS) : NO_MODEL
     const operation = what >= 5 ? this.#oneOf(OPERATIONS) : null
     const units = operation === null ? null : this.#oneOf([0, 1, 2, 3, 9])
-    return { operation, units, model, provider, usage: model === null ? null : this.#usage([0, 1, 7, 40, 100, 101, 333], [0, 1, 3, 50, 200]) }
+    return {
+      operation,
+      units,
+      model,
+      provider,
+      usage: model === null ? null : this.#usage([0, 1, 7, 40, 100, 101, 333], [0, 1, 3, 50, 200]),
+    }
   }
 
   /** Mostly prompt and answer; sometimes some of what else there is, priced or not. */
@@ -452,8 +458,8 @@ export class Resolver {
       return { amount: amount > 0n ? amount : 0n }
     }
     if (n < 80) {
-      // Who reports totals goes on to.
-      const total = this.#below(4) < (hold?.seen ? 4 : 2)
+      // Who reports totals mostly goes on to.
+      const total = this.#below(6) < (hold?.seen ? 5 : 3)
       const names = model ? NAMES_OF[model.price.model] : undefined
       const named = names !== undefined && this.#below(3) === 0 ? this.#oneOf(names) : NO_MODEL
       // Totals near those of the last report, about which long prompts begin.
@@ -696,7 +702,9 @@ const OTHER_POOLS = [
 ] as const
 
 const EVERYTHING: ORates = {
-  ...Object.fromEntries([...COMMON_POOLS, ...OTHER_POOLS].map((pool, index) => [pool, pool.endsWith('tokens') ? `0.${index}75` : `0.0000${index}`])),
+  ...Object.fromEntries(
+    [...COMMON_POOLS, ...OTHER_POOLS].map((pool, index) => [pool, pool.endsWith('tokens') ? `0.${index}75` : `0.0000${index}`]),
+  ),
   input_tokens: '0.5',
   output_tokens: '1.5',
 }
@@ -750,8 +758,13 @@ function startingPrices(flavour: number, start: number): OPrices {
     { above: 100, hours: { from: '23:30', to: flavour % 8 < 4 ? '08:30' : '07:30' }, rates: MORE },
   ]
   const [small, large, vision, boltLarge, retired] = [0, 2, 3, 4, 5].map((index) => KNOWN[index] as (typeof KNOWN)[number])
-  const price = (known: (typeof KNOWN)[number] | undefined, rates: ORates, variants: readonly OVariant[] = [], enabled = true) =>
-    ({ from, ...(known as (typeof KNOWN)[number]), rates, variants, enabled })
+  const price = (known: (typeof KNOWN)[number] | undefined, rates: ORates, variants: readonly OVariant[] = [], enabled = true) => ({
+    from,
+    ...(known as (typeof KNOWN)[number]),
+    rates,
+    variants,
+    enabled,
+  })
   return {
     models: [
       price(small, RATES[0] as ORates),

@@ -19,6 +19,8 @@ import {
  */
 
 const BALANCE_MAX = 9_000_000_000_000_000_000n
+/** What nobody may force. */
+const AMOUNT_MAX = 1_000_000_000_000_000_000n
 const LIVE_LOTS_MAX = 1_000
 const WEEK_MS = 7 * 24 * 3600 * 1000
 const WHOLE_PPM = 1_000_000n
@@ -34,9 +36,7 @@ export interface OWork {
 
 export type OCost = { readonly amount: bigint } | (OWork & { readonly serviceTier: OTier })
 /** Model, operation and tier are null for those that were reserved. */
-export type OActual =
-  | { readonly amount: bigint }
-  | (OWork & { readonly serviceTier: OTier | null; readonly usageTotal: OUsage | null })
+export type OActual = { readonly amount: bigint } | (OWork & { readonly serviceTier: OTier | null; readonly usageTotal: OUsage | null })
 
 export interface OPayee {
   readonly wallet: string | undefined
@@ -677,10 +677,11 @@ export class Oracle {
       cost = this.#rounded(exact, terms, due > 0n ? due : 0n)
     }
     if (hold.exempt) cost = 0n
-    if (!action.force) {
+    if (!action.force || cost > AMOUNT_MAX) {
       if (hold.cost + cost > 10n * hold.requested) throw new Refused('commit_exceeds_hold_factor')
       if (cost > hold.terms.policy.maximum) throw new Refused('charge_exceeds_maximum')
     }
+    if (hold.cost + cost > BALANCE_MAX) throw new Refused('charge_exceeds_maximum')
     const { charge, debtAdded } = this.#collect(wallet, cost, { hold, payees, final: action.final, late })
     let released = 0n
     if (action.final) {
@@ -827,7 +828,7 @@ export class Oracle {
     const payees = this.#payees(wallet, action.payees)
     this.#settle(wallet)
     const { terms, required } = this.#quote(action.cost, action.resourceOwner, wallet)
-    if (required > terms.policy.maximum && !action.force) throw new Refused('charge_exceeds_maximum')
+    if (required > terms.policy.maximum && !(action.force && required <= AMOUNT_MAX)) throw new Refused('charge_exceeds_maximum')
     if (action.shortfall === 'refuse' && required > 0n && required > availableOf(wallet) + wallet.limit) {
       throw this.#insufficient(wallet, required)
     }

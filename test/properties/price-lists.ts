@@ -1,6 +1,6 @@
 import type { OAlias, OModelPrice, OPrices, ORates, OTier, OUsage, OVariant } from './price-oracle.ts'
 
-/** Random price lists and work, a million of them in a minute: every number comes from one small generator, so a seed is a run. */
+/** Random price lists and work, by the million: every number comes from one small generator, so that a seed is a run. */
 
 export class Dice {
   #state: number
@@ -80,8 +80,7 @@ function randomRates(dice: Dice): ORates {
   return rates
 }
 
-const clock = (minute: number) =>
-  `${String(Math.floor((minute % 1440) / 60)).padStart(2, '0')}:${String(minute % 60).padStart(2, '0')}`
+const clock = (minute: number) => `${String(Math.floor((minute % 1440) / 60)).padStart(2, '0')}:${String(minute % 60).padStart(2, '0')}`
 
 function randomVariant(dice: Dice): OVariant {
   const conditions = 1 + dice.below(7)

@@ -376,11 +376,25 @@ t.test('cumulative usage over a threshold: the whole becomes dearer, and what wa
   t.equal(bench.stored(hold).cost, 390n, 'one charge would be 388.8')
 })
 
+t.test('the price of a request that only long prompts have is due when the whole is long', async (t) => {
+  const model = modelPrice('m', { rates: { input_tokens: '1' }, variants: [{ abovePromptTokens: 100, rates: { requests: '0.00001' } }] })
+  const request = work({ model: 'm', usage: { input_tokens: 500 } })
+  const { bench, hold } = rich(request, { models: new Map([['m', [model]]]) })
+  t.equal(hold.amount, 612n)
+  t.equal(priced(bench.capture(hold, usedInAll(60))), 72n)
+  t.match(taken(bench.commit(hold, usedInAll(101))).charge, { cost: 62n, quote: { usage: { requests: 1 } } }, '41 × 1.2 and 12')
+  const short = rich(request, { models: new Map([['m', [model]]]) })
+  t.equal(priced(short.bench.capture(short.hold, usedInAll(60))), 72n)
+  t.equal(priced(short.bench.commit(short.hold, usedInAll(100))), 48n)
+})
+
 t.test('captures are requests of their own: each prompt alone is long or not', async (t) => {
   const { bench, hold } = rich(work({ model: 'long', usage: { input_tokens: 200 } }))
   t.equal(priced(bench.capture(hold, used(100))), 120n)
   t.equal(priced(bench.capture(hold, used(101))), 243n)
-  t.equal(priced(bench.commit(hold, used(1))), 2n)
+  t.equal(priced(bench.capture(hold, usedInAll(90))), 108n)
+  t.equal(priced(bench.capture(hold, used(50))), 60n, 'also beside a total of another one')
+  t.equal(priced(bench.commit(hold, usedInAll(91))), 2n)
 })
 
 t.test('any name of the reserved model means it, at its frozen price', async (t) => {
@@ -416,29 +430,40 @@ t.test('a name is looked up where the model was reserved, unless the commit says
   // Found by the oracle (seed 1, list 23): the other operation made the name be looked up anew, and elsewhere.
   t.equal(cost({ model: 'long', operation: 'scan', units: 2 }), 'bolt/long 314')
   t.equal(cost({ operation: 'scan', units: 2 }), 'bolt/long 314')
+  const { bench, hold } = rich(work({ model: 'long', usage: { input_tokens: 100 } }))
+  const elsewhere = actual({ model: 'long', provider: 'bolt', usage: { input_tokens: 50 } })
+  t.match(taken(bench.commit(hold, elsewhere)).charge, { model: 'bolt/long', cost: 300n }, 'the same name elsewhere')
 })
 
 t.test('another model is priced as of the creation of the reservation, and the reserved operation stays', async (t) => {
   const later = { effectiveFrom: START + 1 }
   const dearer = pricesWith({
-    models: [...[...RICH.models.values()].flat().filter((price) => price.model === 'long'), modelPrice('small', { ...later, id: 'new', rates: { input_tokens: '9' } })],
+    models: [
+      ...[...RICH.models.values()].flat().filter((price) => price.model === 'long'),
+      modelPrice('small', { ...later, id: 'new', rates: { input_tokens: '9' } }),
+    ],
     markups: [{ ...MARKUP, ...later, id: 'new markup', percent: '500' }],
     rates: [{ ...RATE, ...later, id: 'new rate', creditsPerUnit: '7' }],
     policies: [{ ...POLICY, ...later, id: 'new policy', minimumCharge: 1_000n, roundTo: 100n }],
     operations: [operationPrice('scan', { ...later, id: 'new scan', unitCost: 999n })],
   })
-  const { bench, hold } = rich(work({ model: 'long', usage: { input_tokens: 1_000 }, operation: 'scan', units: 3 }))
+  const { bench, hold } = rich(work({ model: 'long', usage: { input_tokens: 500 }, operation: 'scan', units: 3 }))
   bench.now = START + 5_000
   bench.prices = dearer
   const other = taken(bench.capture(hold, actual({ model: 'small', usage: usage(101, 1), units: 2 }))).charge
-  t.match(other, { cost: 77n, model: 'small', operation: 'scan', quote: { terms: { policy: 'policy', minimum: '20', model: { price: 'price of small' } } } })
+  t.match(other, {
+    cost: 77n,
+    model: 'small',
+    operation: 'scan',
+    quote: { terms: { policy: 'policy', minimum: '20', model: { price: 'price of small' } } },
+  })
   bench.now = hold.expiresAt + 86_400_000
   t.match(taken(bench.commit(hold, actual({ model: 'small', usage: usage(101, 1) }))).charge, { cost: 63n, late: true }, 'late too')
 })
 
 t.test('the hour of a reservation is that of its creation', async (t) => {
   const cost = (after: number, model: string | null, reserved = 'owl') => {
-    const { bench, hold } = rich(work({ model: reserved, usage: { input_tokens: 1_000 } }))
+    const { bench, hold } = rich(work({ model: reserved, usage: { input_tokens: 300 } }))
     bench.now += after
     return priced(bench.commit(hold, actual({ model, usage: { input_tokens: 100 } })))
   }

@@ -1,11 +1,15 @@
 import t from 'tap'
 import {
+  actual,
   Bench,
   CLIENT,
   figuresOfRefusal,
   MARKUP,
+  modelPrice,
   NOWHERE,
   OTHER_CLIENT,
+  operationPrice,
+  POLICY,
   PRICES,
   pricesWith,
   refused,
@@ -13,6 +17,8 @@ import {
   taken,
   tokens,
   units,
+  used,
+  work,
 } from '../helpers/decide.ts'
 
 t.test('holds what is asked for and leaves the balance as it is', async (t) => {
@@ -166,4 +172,65 @@ t.test('credits that are over by now are not held, and a scheduled grant counts 
   t.equal(refused(bench.reserve(wallet, 8n)), 'insufficient_credits')
   t.equal(refused(bench.reserve(wallet, 7n)), 'accepted')
   t.same(bench.ledger(wallet), ['grant purchases 10', 'expire expired -10', 'grant purchases 7'])
+})
+
+t.test('holds what the whole work may cost: the request, the flat cost and the price of a long prompt', async (t) => {
+  const bench = new Bench()
+  const wallet = bench.wallet()
+  bench.grant(wallet, 10_000n)
+  bench.prices = pricesWith({
+    models: [
+      modelPrice('long', {
+        rates: { input_tokens: '1', output_tokens: '10', requests: '0.00001' },
+        variants: [
+          { abovePromptTokens: 100, rates: { input_tokens: '2' } },
+          { serviceTier: 'batch', rates: { output_tokens: '5' } },
+        ],
+        aliases: [{ equals: 'long-2025' }],
+      }),
+    ],
+    operations: [operationPrice('flat', { flatCost: 50n })],
+  })
+  const held = (said: Parameters<typeof work>[0]) => taken(bench.reserve(wallet, work({ model: 'long-2025', ...said }))).reservation
+  t.equal(held({ usage: { input_tokens: 100, output_tokens: 10 } }).amount, 252n, '120 + 120 + 12')
+  t.equal(held({ usage: { input_tokens: 60, cache_read_tokens: 41, reasoning_tokens: 10 } }).amount, 375n, '101 × 2.4 + 120 + 12')
+  t.equal(held({ usage: { input_tokens: 100, output_tokens: 10 }, serviceTier: 'batch' }).amount, 192n)
+  t.equal(held({ usage: { input_tokens: 10 }, operation: 'flat', units: 2 }).amount, 88n, '12 + 12 + 14 + 50')
+  t.match(held({ usage: {} }), { amount: 20n, quote: { usage: { requests: 1 }, terms: { model: { id: 'long', provider: 'acme' } } } })
+  t.equal(refused(bench.reserve(wallet, work({ model: 'long', usage: { pages: 1 } }))), 'pool_unpriced')
+  t.equal(refused(bench.reserve(wallet, work({ model: 'long', usage: {}, serviceTier: 'flex' }))), 'service_tier_unpriced')
+  t.equal(refused(bench.reserve(wallet, work({ model: 'long', provider: 'bolt', usage: {} }))), 'unknown_model')
+})
+
+t.test('what a partial hold affords leaves room for what is due once, and for the rounding', async (t) => {
+  const asked = modelPrice('asked', { rates: { input_tokens: '1', output_tokens: '10', requests: '0.00001' } })
+  const cases = [
+    { roundTo: 1n, output_tokens: 9 },
+    { roundTo: 100n, output_tokens: 5 },
+  ]
+  for (const { roundTo, output_tokens } of cases) {
+    const bench = new Bench()
+    const wallet = bench.wallet()
+    bench.grant(wallet, 150n)
+    bench.prices = pricesWith({ models: [asked] })
+    bench.prices = { ...bench.prices, policies: [{ ...POLICY, roundTo }] }
+    const request = work({ model: 'asked', usage: { input_tokens: 20, output_tokens: 100 } })
+    const { reservation, affords } = taken(bench.reserve(wallet, request, { partial: true }))
+    t.equal(reservation.amount, 150n)
+    t.same(affords, { output_tokens }, '24 for the prompt, 12 for the request, 12 a token')
+    const cost = taken(bench.commit(reservation, actual({ usage: { input_tokens: 20, output_tokens } }))).charge
+    t.match(cost, { overage: 0n, uncollected: 0n }, 'and so much is paid for')
+  }
+})
+
+t.test('an owner pays where the policy says so', async (t) => {
+  const bench = new Bench()
+  const wallet = bench.wallet()
+  bench.grant(wallet, 100n)
+  bench.prices = pricesWith({ policies: [{ ...POLICY, id: 'strict', ownerExempt: false, effectiveFrom: START + 1 }] })
+  const free = bench.hold(wallet, tokens(100), { resourceOwner: 'user:u1' })
+  t.match(free, { amount: 0n, quote: { exempt: true } })
+  bench.now = START + 1
+  t.match(bench.hold(wallet, tokens(100), { resourceOwner: 'user:u1' }), { amount: 60n, quote: { exempt: false } })
+  t.equal(taken(bench.commit(free, used(100))).charge.cost, 0n, 'what was reserved before stays exempt')
 })

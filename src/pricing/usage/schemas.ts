@@ -47,7 +47,17 @@ export const rawUsage = z
   })
   .transform(({ format, body }, context): RawUsage => {
     const pools = normalise(format, body)
-    if (pools.ok) return { format, body, pools: pools.value }
+    if (pools.ok) {
+      const excessive = POOLS.filter((pool) => (pools.value[pool] ?? 0) > field.COUNT_MAX)
+      if (excessive.length === 0) return { format, body, pools: pools.value }
+      context.issues.push({
+        code: 'custom',
+        path: ['body'],
+        message: `must not come to more than ${field.COUNT_MAX} ${excessive.join(', ')}`,
+        input: body,
+      })
+      return z.NEVER
+    }
     for (const { pointer, message } of pools.refusal.errors ?? [{ pointer: '', message: pools.refusal.detail }]) {
       const path = pointer
         .split('/')
