@@ -412,7 +412,8 @@ t.test('names', async (t) => {
     const before = await heapInUse()
     for (let i = 0; i < 100_000; i += 1) resolveModel(small, 1, `many-${i}-${'y'.repeat(150)}`, null)
     const grown = ((await heapInUse()) - before) / 1024 / 1024
-    // All of them would be more than thirty.
+    // All of them would be more than thirty. Both books are still in use.
+    for (const kept of [book, small]) t.equal(resolveModel(kept, 1, 'nobody', null), undefined)
     t.ok(grown < 15, `${grown.toFixed(1)} MB more`)
     t.comment(`first time ${each.toFixed(3)} ms, again ${(known * 1_000).toFixed(1)} µs, ${grown.toFixed(1)} MB more after 100,000 names`)
   })
