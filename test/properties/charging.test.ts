@@ -128,7 +128,7 @@ t.test('so do captures of every pool and cumulative reports over every threshold
         return sum >= whole && sum - whole < BigInt(parts.length) * roundTo
       },
     ),
-    1_000,
+    400,
   )
 })
 
