@@ -2,11 +2,13 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import fastify, { type FastifyInstance } from 'fastify'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
+import { isActiveIn } from './auth/authenticate.ts'
 import { guardPlugin } from './auth/guard.ts'
 import { authRoutes } from './auth/routes.ts'
 import { batchRoutes } from './batch/routes.ts'
 import { chargeRoutes } from './charges/routes.ts'
 import type { Config } from './config.ts'
+import { demoRoutes } from './demo/routes.ts'
 import { contextPlugin } from './http/context.ts'
 import { document, tidy } from './http/document.ts'
 import { errorHandlerPlugin } from './http/error-handler.ts'
@@ -18,6 +20,7 @@ import { serializerCompiler, validatorCompiler } from './http/zod.ts'
 import { operationRoutes } from './ledger/routes.ts'
 import type { Logger } from './platform/logger.ts'
 import { pricingRoutes } from './pricing/routes.ts'
+import { realtimeRoutes } from './realtime/routes.ts'
 import { reservationRoutes } from './reservations/routes.ts'
 import { walletRoutes } from './wallets/routes.ts'
 import type { Rooms } from './wire.ts'
@@ -59,7 +62,18 @@ export async function buildApp(config: Config, rooms: Rooms, logger: Logger): Pr
     chargeRoutes(v1, { lane, reads: rooms.chargeReads, prices: rooms.prices, estimate: rooms.estimate })
     pricingRoutes(v1, { store: rooms.priceStore, keeper: rooms.prices })
     authRoutes(v1, { store: rooms.keys })
+    await realtimeRoutes(v1, {
+      feed: rooms.feed,
+      reads: rooms.realtimeReads,
+      isActive: isActiveIn(rooms.keys),
+      allowedOrigins: config.ALLOWED_ORIGINS,
+      times: rooms.realtimeTimes,
+    })
   })
+  if (config.NODE_ENV !== 'production') {
+    const { lane, keys, operations, walletReads: wallets, reservationReads: reservations } = rooms
+    demoRoutes(app, { lane, keys, operations: operations.batchable, wallets, reservations })
+  }
   await app.ready()
   return app
 }

@@ -34,6 +34,13 @@ const environment = z.object({
   ALLOWED_HOSTS: list.default([]),
   /** Proxies (addresses or CIDR blocks) whose X-Forwarded-* headers count. */
   TRUSTED_PROXIES: list.default([]),
+  /** Origins of pages whose browsers may open sockets, beside the service's own. */
+  ALLOWED_ORIGINS: list.default([]),
+  /** Carries changes of wallets between several processes. One process needs none. */
+  REDIS_URL: z
+    .string()
+    .regex(/^rediss?:\/\//, 'must start with redis:// or rediss://')
+    .optional(),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   /** Serve /docs. On in development, off in production unless set. */
   DOCS: flag.optional(),

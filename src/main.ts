@@ -29,7 +29,7 @@ export async function start(env: NodeJS.ProcessEnv): Promise<void> {
   try {
     const prepared = await prepare(config, logger)
     opened.push(prepared.stop)
-    const rooms = await createRooms(prepared.databaseUrl, logger)
+    const rooms = await createRooms(prepared.databaseUrl, logger, { redisUrl: config.REDIS_URL })
     opened.push(rooms.close)
     const app = await buildApp(prepared.config, rooms, logger)
     opened.push(() => app.close())

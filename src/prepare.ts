@@ -146,6 +146,11 @@ function greet(url: string, where: string, key: FirstKey | null, notes: readonly
       `    -H 'Content-Type: application/json' -d '{"owner":"user:alice"}'`,
     )
   }
-  lines.push('', `The README goes on from there; every route is described at ${url}/docs`, '')
+  lines.push(
+    '',
+    `The README goes on from there; every route is described at ${url}/docs.`,
+    `A wallet that moves before your eyes: ${url}/demo`,
+    '',
+  )
   console.log(lines.join('\n'))
 }

@@ -23,6 +23,12 @@ import type { Logger } from './platform/logger.ts'
 import { createPrisma } from './platform/prisma.ts'
 import { keepPriceBook, type PriceBookKeeper } from './pricing/price-book.ts'
 import { priceStore } from './pricing/store-prisma.ts'
+import { NO_BUS } from './realtime/bus.ts'
+import { createRedisBus } from './realtime/bus-redis.ts'
+import { Feed } from './realtime/feed.ts'
+import { balanceText } from './realtime/frames.ts'
+import { type RealtimeReads, realtimeReads } from './realtime/reads-prisma.ts'
+import { REALTIME_TIMES, type RealtimeTimes } from './realtime/times.ts'
 import { createCheck } from './reservations/check.ts'
 import { readForCheck } from './reservations/check-prisma.ts'
 import { reservationOperations } from './reservations/operations.ts'
@@ -54,6 +60,9 @@ export interface Rooms {
   readonly prices: PriceBookKeeper
   readonly priceStore: ReturnType<typeof priceStore>
   readonly estimate: Estimate
+  readonly feed: Feed
+  readonly realtimeReads: RealtimeReads
+  readonly realtimeTimes: RealtimeTimes
   readonly check: ReturnType<typeof createCheck>
   /** Every money-moving operation, by room. */
   readonly operations: ReturnType<typeof operationsOf>
@@ -80,9 +89,16 @@ export function operationsOf(prices: Pick<PriceBookKeeper, 'current'>, estimate:
   }
 }
 
+/** What the rooms need to know of the installation beside the database. */
+export interface RoomOptions {
+  readonly redisUrl?: string | undefined
+  /** Where they are not to be the usual ones. */
+  readonly realtimeTimes?: Partial<RealtimeTimes> | undefined
+}
+
 /** Wires the rooms to a database and reads the prices. @throws what the database says when it cannot be reached */
-export async function createRooms(url: string, log: Logger): Promise<Rooms> {
-  const rooms = wireRooms(url, log)
+export async function createRooms(url: string, log: Logger, options: RoomOptions = {}): Promise<Rooms> {
+  const rooms = wireRooms(url, log, options)
   try {
     await rooms.prices.refresh()
   } catch (error) {
@@ -94,15 +110,26 @@ export async function createRooms(url: string, log: Logger): Promise<Rooms> {
 }
 
 /** Wires the rooms; nothing connects before it is used. */
-export function wireRooms(url: string, log: Logger): Rooms {
+export function wireRooms(url: string, log: Logger, options: RoomOptions = {}): Rooms {
   const prisma = createPrisma(url)
   const store = priceStore(prisma)
   const prices = keepPriceBook(store, log)
   const estimator = createEstimator(startCounterThread, log)
   const estimate = estimateWith(estimator, () => prices.current())
   const places = new Places()
+  const realtime = realtimeReads(prisma)
+  const realtimeTimes = { ...REALTIME_TIMES, ...options.realtimeTimes }
+  const bus = options.redisUrl ? createRedisBus(options.redisUrl, log, realtimeTimes) : NO_BUS
+  const feed = new Feed({ reads: realtime, bus, render: balanceText, log }, realtimeTimes)
   const batchStores = Array.from({ length: LANES }, (_, index) =>
-    createBatchStore({ url, name: `farebox-lane-${index + 1}`, stores: ROW_STORES, renderRefusal: renderProblem, places }),
+    createBatchStore({
+      url,
+      name: `farebox-lane-${index + 1}`,
+      stores: ROW_STORES,
+      renderRefusal: renderProblem,
+      places,
+      onCommitted: (changes) => feed.publish(changes),
+    }),
   )
   const lane = new Lane(batchStores, places, log)
   const rooms = {
@@ -115,6 +142,9 @@ export function wireRooms(url: string, log: Logger): Rooms {
     prices,
     priceStore: store,
     estimate,
+    feed,
+    realtimeReads: realtime,
+    realtimeTimes,
     check: createCheck(readForCheck(prisma), () => prices.current(), estimate),
     operations: operationsOf(prices, estimate),
   }
@@ -136,7 +166,7 @@ export function wireRooms(url: string, log: Logger): Rooms {
             name: 'retention',
             everySeconds: RETENTION_SECONDS,
             timeLimitSeconds: 600,
-            run: () => clearOldAnswers(retentionStore(prisma)),
+            run: () => Promise.all([clearOldAnswers(retentionStore(prisma)), realtime.clearOldTickets()]),
           },
         ],
         log,
@@ -149,6 +179,8 @@ export function wireRooms(url: string, log: Logger): Rooms {
       await listening?.stop()
       await estimator.close()
       await lane.stop()
+      // After the lane, so that its last changes are told.
+      await feed.close()
       await prisma.$disconnect()
     },
   }

@@ -26,7 +26,7 @@ const INTERRUPTED_MS_MAX = 10_000
 /** What src/config.ts reads, and what the `pg` driver and libpq read by themselves. */
 const APPLICATION_VARIABLE = new RegExp(
   `^(${[
-    ...['NODE_ENV', 'HOST', 'PORT', 'LOG_LEVEL', 'DATA_DIR', 'DOCS', 'JOBS', 'ALLOWED_HOSTS', 'TRUSTED_PROXIES'],
+    ...['NODE_ENV', 'HOST', 'PORT', 'LOG_LEVEL', 'DATA_DIR', 'DOCS', 'JOBS', 'ALLOWED_HOSTS', 'ALLOWED_ORIGINS', 'TRUSTED_PROXIES'],
     ...['(DATABASE|REDIS|JWT|JWKS|STRIPE|FAREBOX|TEST)_\\w+', 'PG\\w+'],
   ].join('|')})$`,
 )

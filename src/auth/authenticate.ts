@@ -117,3 +117,11 @@ async function tokenPrincipal(
     expiresAt: claims.expiresAt,
   }
 }
+
+/** Tells of a principal whether its key was not revoked since. A token counts until it ends, as long as its client is there. */
+export function isActiveIn(store: Pick<KeyStore, 'findActiveKey' | 'findClient'>): (principal: Principal) => Promise<boolean> {
+  return async ({ kind, credentialHash, clientId }) => {
+    if (kind === 'user') return (await store.findClient({ id: clientId })) !== null
+    return (await store.findActiveKey(Buffer.from(credentialHash, 'base64'), Date.now())) !== null
+  }
+}

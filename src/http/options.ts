@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import { type FastifyBaseLogger, type FastifyServerOptions, LogController } from 'fastify'
 import { answerClientError } from './client-error.ts'
 import { answerFrameworkError } from './error-handler.ts'
@@ -17,6 +18,8 @@ const CONNECTION_TIMEOUT_MS = 15_000
 const KEEP_ALIVE_TIMEOUT_MS = 65_000
 const HEADERS_SIZE_MAX = 16 * 1024
 const BODY_SIZE_MAX = 64 * 1024
+/** The one address that takes an upgrade. */
+const UPGRADE_PATH = '/v1/realtime'
 /** Room for the longest owner (`user:alice`), a kind of 32 and an id of 128 characters; schemas bound each parameter. */
 export const PATH_PARAMETER_LENGTH_MAX = 200
 
@@ -47,6 +50,7 @@ export function serverOptions(config: ServerConfig) {
       maxHeaderSize: HEADERS_SIZE_MAX,
       // Node would answer a missing Host with an empty body; the context plugin refuses it as a problem.
       requireHostHeader: false,
+      shouldUpgradeCallback,
     },
     routerOptions: { maxParamLength: PATH_PARAMETER_LENGTH_MAX },
     forceCloseConnections: 'idle',
@@ -60,4 +64,12 @@ export function serverOptions(config: ServerConfig) {
     clientErrorHandler: answerClientError,
     frameworkErrors: answerFrameworkError,
   } as const satisfies FastifyServerOptions & { http: object }
+}
+
+/**
+ * Whatever else asks for an upgrade is answered as if it had not: some clients offer HTTP/2 (`Upgrade: h2c`) with each first request.
+ * Node would take such a connection out of all its limits, the body of the request with it.
+ */
+function shouldUpgradeCallback({ headers, url = '' }: IncomingMessage): boolean {
+  return headers.upgrade?.toLowerCase() === 'websocket' && (url === UPGRADE_PATH || url.startsWith(`${UPGRADE_PATH}?`))
 }

@@ -58,6 +58,7 @@ const TIME: Speaker = { clientId: null, everyClient: true, actor: 'system:time',
 
 function expireCommand(walletId: string, id: string): Command {
   return {
+    name: 'expire',
     id: newId(),
     speaker: TIME,
     wallets: [],
@@ -72,6 +73,7 @@ function expireCommand(walletId: string, id: string): Command {
 
 function settleCommand(walletId: string): Command {
   return {
+    name: 'settle',
     id: newId(),
     speaker: TIME,
     wallets: [{ id: walletId }],

@@ -98,6 +98,7 @@ export const ERROR_CODES = {
   quarantine_not_found: code('not_found', 'There is no such proposal'),
   quarantine_decided: code('conflict', 'The proposal was decided already'),
   version_exists: code('conflict', 'A version with this time of effect exists already'),
+  too_many_subscriptions: code('unprocessable', 'One socket follows at most a thousand wallets'),
   // Us.
   overloaded: code('unavailable', 'The service has more work than it can take', true),
   storage_unavailable: code('unavailable', 'The database cannot be reached', true),

@@ -2,6 +2,7 @@ import { type Connection, connect } from '../platform/connection-pg.ts'
 import { type Column, insertStatement, type Statement, texts, updateStatement, uuids } from '../platform/sql.ts'
 import { ConnectionLost, classify } from '../platform/sqlstate.ts'
 import { Book, type Table, type WalletRow, type WrittenAuditEntry } from './book.ts'
+import type { WalletChange } from './changes.ts'
 import type { Answer, Command, Located } from './command.ts'
 import { decideBatch, type IdempotencyRecord, type RenderRefusal, recordKey } from './decide-batch.ts'
 import type { Places } from './places.ts'
@@ -19,15 +20,17 @@ export function createBatchStore(options: {
   readonly stores: readonly RowStore[]
   readonly renderRefusal: RenderRefusal
   readonly places: Places
+  /** Told of what was committed. It must not throw. */
+  readonly onCommitted?: (changes: readonly WalletChange[]) => void
 }): BatchStore {
-  const { stores, renderRefusal, places } = options
+  const { stores, renderRefusal, places, onCommitted } = options
   let connection: Connection | null = null
 
   return {
     async transact(batch) {
       connection ??= await connect(options.url, options.name)
       try {
-        return await runBatch(connection, batch, stores, renderRefusal, places)
+        return await runBatch(connection, batch, stores, renderRefusal, places, onCommitted)
       } catch (error) {
         // A connection in an unknown state is never used again.
         if (classify(error) === 'connection') {
@@ -50,6 +53,7 @@ async function runBatch(
   stores: readonly RowStore[],
   renderRefusal: RenderRefusal,
   places: Places,
+  onCommitted: ((changes: readonly WalletChange[]) => void) | undefined,
 ): Promise<Answer[]> {
   const { located, walletIds } = await locate(connection, batch, stores, places)
   let open = true
@@ -76,6 +80,8 @@ async function runBatch(
     for (const { table } of stores) {
       for (const row of book.changes(table).inserted) places.rememberRow(table, row.id, row.walletId)
     }
+    // After COMMIT and before anybody is answered: whoever has the answer may count on the others being told.
+    onCommitted?.(book.walletChanges())
     return answers
   } catch (error) {
     // A transaction that was told to commit has ended, one way or the other. An open one is rolled back.

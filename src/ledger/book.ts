@@ -1,6 +1,7 @@
 import { assert } from '../kernel/errors.ts'
 import { derivedId } from '../kernel/ids.ts'
 import type { Instant } from '../kernel/time.ts'
+import type { Cause, WalletChange } from './changes.ts'
 import type { Transaction } from './transaction.ts'
 import type { Wallet } from './wallet.ts'
 
@@ -60,7 +61,8 @@ type Rows = Map<string, Map<string, WalletRow>>
 export class Book {
   readonly #loadedWallets = new Map<string, Wallet>()
   readonly #wallets = new Map<string, Wallet>()
-  readonly #changedWallets = new Set<string>()
+  /** Of each wallet that was changed, what changed it last. */
+  readonly #causes = new Map<string, Cause>()
   readonly #tables = new Map<AnyTable, Rows>()
   readonly #loaded = new Map<AnyTable, Set<string>>()
   readonly #changed = new Map<AnyTable, Map<string, WalletRow>>()
@@ -93,11 +95,11 @@ export class Book {
     return (this.#tables.get(table)?.get(walletId)?.values() ?? []) as Iterable<Row>
   }
 
-  /** Takes over everything an accepted command decided. */
-  apply(draft: Draft): void {
+  /** Takes over everything an accepted command decided. @param name the command's, @param effectId of what it made, @param walletId whose it was */
+  apply(draft: Draft, name: string, effectId: string, walletId: string): void {
     for (const wallet of draft.wallets()) {
       this.#wallets.set(wallet.id, wallet)
-      this.#changedWallets.add(wallet.id)
+      this.#causes.set(wallet.id, { type: wallet.id === walletId ? name : 'earning', id: effectId })
     }
     for (const [table, rows] of draft.rows()) {
       const changed = getOrAdd(this.#changed, table, () => new Map<string, WalletRow>())
@@ -111,7 +113,12 @@ export class Book {
   }
 
   changedWallets(): Wallet[] {
-    return [...this.#changedWallets].map((id) => this.#wallets.get(id) as Wallet)
+    return [...this.#causes.keys()].map((id) => this.#wallets.get(id) as Wallet)
+  }
+
+  /** The changed wallets with what changed each last, for those who want to know. */
+  walletChanges(): WalletChange[] {
+    return Array.from(this.#causes, ([id, cause]) => ({ wallet: this.#wallets.get(id) as Wallet, cause }))
   }
 
   /** Whether the batch changed what an operator sets of this wallet. */

@@ -34,6 +34,8 @@ export interface Located {
  * state and must be pure: no I/O, no clock, no randomness.
  */
 export interface Command {
+  /** What it is called where its effect is told: `reserve`, `expire` … */
+  readonly name: string
   /** UUIDv7, the id of what the command creates. */
   readonly id: string
   readonly speaker: Speaker

@@ -48,7 +48,7 @@ export function decideBatch(
     const decision = command.decide(draft, located[index] as Located)
     let answer: { status: number; body: string }
     if (decision.ok) {
-      book.apply(draft)
+      book.apply(draft, command.name, decision.effectId, decision.walletId)
       answer = { status: decision.status, body: JSON.stringify(decision.body) }
     } else {
       answer = renderRefusal(decision.refusal, speaker.requestId)

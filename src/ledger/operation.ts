@@ -54,7 +54,8 @@ export function operation<Params, Body>(definition: Operation<Params, Body>): Op
 export function toCommand(operation: Operation, caller: Caller, key: string, params: unknown, body: unknown, prepared = body): Command {
   const plan = operation.plan(caller, params, prepared)
   const fingerprint = hash('sha256', `POST ${operation.path} ${canonicalize(params)} ${canonicalize(body)}`, 'hex')
-  return { id: newId(), speaker: caller.speaker, idempotency: { operation: operation.name, key, fingerprint }, ...plan }
+  const { name } = operation
+  return { name, id: newId(), speaker: caller.speaker, idempotency: { operation: operation.name, key, fingerprint }, ...plan }
 }
 
 const PRINTABLE = /^[\x20-\x7e]{1,255}$/

@@ -262,8 +262,14 @@ export function walletRoutes(app: FastifyInstance, services: WalletServices): vo
   )
 
   /** Changes of a wallet's own row go through the lane as well: they take turns with the money that moves on it. */
-  async function change(request: FastifyRequest, named: string, decide: (draft: Draft, walletId: string | undefined) => Outcome<Wallet>) {
+  async function change(
+    request: FastifyRequest,
+    name: 'configure' | 'status',
+    named: string,
+    decide: (draft: Draft, walletId: string | undefined) => Outcome<Wallet>,
+  ) {
     return services.lane.submit({
+      name,
       id: newId(),
       speaker: callerOf(request).speaker,
       wallets: [walletRef(named)],
@@ -291,7 +297,7 @@ export function walletRoutes(app: FastifyInstance, services: WalletServices): vo
       const { reason, ...settings } = request.body
       return sendAnswer(
         reply,
-        await change(request, request.params.wallet, (draft, walletId) =>
+        await change(request, 'configure', request.params.wallet, (draft, walletId) =>
           configure(draft, walletId, settingsOf(settings), reason ?? 'Settings changed through the API.'),
         ),
       ) as never
@@ -322,7 +328,7 @@ export function walletRoutes(app: FastifyInstance, services: WalletServices): vo
         const { params, body } = request as { params: z.output<typeof walletParams>; body: z.output<typeof statusBody> }
         return sendAnswer(
           reply,
-          await change(request, params.wallet, (draft, walletId) => setStatus(draft, walletId, status, body.reason)),
+          await change(request, 'status', params.wallet, (draft, walletId) => setStatus(draft, walletId, status, body.reason)),
         ) as never
       },
     )

@@ -556,6 +556,23 @@ t.test('every route', async (t) => {
     )
   })
 
+  t.test('realtime', async (t) => {
+    await call(t, 'createTicket', 201, {})
+    await call(t, 'createTicket', 400, { body: '{' }, 'invalid_json')
+    // A stream has no end: it is looked at over a real socket, and left.
+    const { base } = await service.listen()
+    const wallet = await service.wallet('1')
+    const leave = new AbortController()
+    const stream = await fetch(`${base}/v1/wallets/${wallet}/stream`, {
+      headers: { authorization: `Bearer ${service.client.key}` },
+      signal: leave.signal,
+    })
+    t.equal(stream.status, 200)
+    t.match(stream.headers.get('content-type'), /^text\/event-stream/)
+    leave.abort()
+    met.add('streamWallet 200')
+  })
+
   t.test('nothing that is documented was never met', async (t) => {
     const documented = routes.flatMap(({ operationId, statuses }) => statuses.map((status) => `${operationId} ${status}`))
     const unmet = documented.filter((pair) => !met.has(pair))

@@ -218,7 +218,11 @@ t.test('another client', async (t) => {
         refused += 1
       }
     }
-    for (const route of routes.filter(({ method, path }) => method !== 'GET' && path.startsWith('/v1'))) {
+    // A ticket is the person's own, for what it may read anyway.
+    const writes = routes.filter(
+      ({ method, path, operationId }) => method !== 'GET' && path.startsWith('/v1') && operationId !== 'createTicket',
+    )
+    for (const route of writes) {
       const path = fillPath(route.path, theirs as unknown as Record<string, string>)
       t.equal((await service.send(route.method, path, {}, { key: user })).status, 403, `a person: ${route.operationId}`)
       refused += 1
@@ -246,6 +250,7 @@ t.test('another client', async (t) => {
     }
     t.same(Object.fromEntries([...config].map(([scope, open]) => [scope, [...open].sort()])), {
       'wallets:read': [
+        'createTicket',
         'getBalance',
         'getCharge',
         'getReservation',
@@ -256,6 +261,7 @@ t.test('another client', async (t) => {
         'listTransactions',
         'listWallets',
         'recomputeCharge',
+        'streamWallet',
       ],
       'wallets:write': ['configureWallet', 'openWallet'],
       'usage:write': ['batch', 'charge', 'check', 'commit', 'extend', 'issueToken', 'release', 'reportEvents', 'reserve'],

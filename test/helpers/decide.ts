@@ -194,6 +194,7 @@ export class Bench {
       speaker,
       wallets: wallets.filter((wallet) => wallet !== undefined).map((wallet) => ({ id: wallet })),
       rows,
+      name: 'test',
       idempotency: null,
       decide(draft, located) {
         outcome = decide(draft, located.rows[0])

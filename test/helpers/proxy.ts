@@ -1,9 +1,10 @@
 import { once } from 'node:events'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 
 /**
- * A TCP proxy between the service and PostgreSQL that fails on demand. A commit is recognised by the bytes of the protocol:
+ * A TCP proxy between the service and PostgreSQL, or Redis, that fails on demand. A commit is recognised by the bytes of the protocol:
  * the request is a simple query `commit`, the server's reply has the command tag `COMMIT`.
  */
 
@@ -25,6 +26,14 @@ export type Fault =
   | 'hangup'
   /** Does not listen: connections are refused by the system. */
   | 'down'
+  /** What the server says comes late, in order. */
+  | 'slow'
+  /** Now and then what the server says is lost, and all goes on as if it had not been. */
+  | 'lossy'
+
+const SLOW_MS = 300
+/** One in so many pieces is lost. */
+const LOST = 4
 
 export interface Proxy {
   /** The database's address, by way of the proxy. */
@@ -83,8 +92,22 @@ export async function createProxy(t: Test, url: string): Promise<Proxy> {
       if (bytes.includes(COMMIT_ASKED) && strikes('drop-commit-request')) return reset()
       server.write(bytes)
     })
+    let late = Promise.resolve()
+    let waiting = 0
     server.on('data', (bytes) => {
       if (fault === 'blackhole') return
+      if (fault === 'lossy' && Math.random() * LOST < 1) return
+      if (fault === 'slow' || waiting > 0) {
+        const due = performance.now() + (fault === 'slow' ? SLOW_MS : 0)
+        waiting += 1
+        late = late
+          .then(() => sleep(Math.max(0, due - performance.now())))
+          .then(() => {
+            waiting -= 1
+            client.write(bytes)
+          })
+        return
+      }
       if (bytes.includes(COMMIT_ANSWERED) && strikes('drop-commit-reply')) return reset()
       client.write(bytes)
     })

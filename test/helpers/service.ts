@@ -15,7 +15,7 @@ import { verify } from '../../src/ledger/verify-pg.ts'
 import { createLogger, type LogLevel } from '../../src/platform/logger.ts'
 import { seedPrices } from '../../src/prepare.ts'
 import { inForce, type ModelListing } from '../../src/pricing/prices.ts'
-import { createRooms, type Rooms } from '../../src/wire.ts'
+import { createRooms, type RoomOptions, type Rooms } from '../../src/wire.ts'
 import { createTestDatabase } from './database.ts'
 
 /**
@@ -111,6 +111,8 @@ export interface AppOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Another way to the same database, for example through a proxy. */
   readonly url?: string
+  /** Of the rooms: Redis, and how long the realtime room waits. */
+  readonly rooms?: RoomOptions
 }
 
 /** Starts the service on a database of its own. */
@@ -188,7 +190,7 @@ async function openApp(options: AppOptions & { readonly url: string }, defaultKe
   const lines: string[] = []
   const logger = createLogger({ level: options.level ?? 'warn', destination: { write: (line) => lines.push(line) } })
   const config = readConfig({ NODE_ENV: 'test', JWT_SECRET, DOCS: 'false', ...options.env })
-  const rooms = await createRooms(options.url, logger)
+  const rooms = await createRooms(options.url, logger, options.rooms)
   const app = await buildApp(config, rooms, logger)
   let closed: Promise<void> | null = null
   return {

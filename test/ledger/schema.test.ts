@@ -86,6 +86,8 @@ const CHECKS: Readonly<Record<string, Broken>> = {
   price_imports_quarantined_check: { table: 'price_imports', patch: { quarantined: -1 } },
   price_imports_unchanged_check: { table: 'price_imports', patch: { unchanged: -1 } },
   price_imports_skipped_check: { table: 'price_imports', patch: { skipped: -1 } },
+  realtime_tickets_sha256_check: { table: 'realtime_tickets', patch: { sha256: BYTES(31) } },
+  realtime_tickets_holder_check: { table: 'realtime_tickets', patch: { holder: [] } },
   price_quarantine_reasons_check: { table: 'price_quarantine', patch: { reasons: [] }, where: `status = 'accepted'` },
   price_quarantine_status_check: { table: 'price_quarantine', patch: { status: 'lost' }, where: `status = 'accepted'` },
   price_quarantine_check: { table: 'price_quarantine', patch: { decided_at: null }, where: `status = 'accepted'` },
@@ -144,6 +146,7 @@ interface Constraint {
 t.test('the schema', async (t) => {
   const service = await createService(t)
   await makeRichBook(service)
+  await service.made('/v1/realtime/tickets')
   await service.post('/v1/admin/charge-policies', { minimum_charge: '0', maximum_charge: '10', reason: 'x' }, { key: service.adminKey })
   const client = new pg.Client({ connectionString: service.url })
   await client.connect()

@@ -145,6 +145,7 @@ export function toCommand(asked: OCommand, prices: PriceBook, names: GrantNames,
   const { wallets, rows } = namesOf(action, names, asked)
   return {
     id: asked.id,
+    name: action.verb,
     speaker,
     wallets: [...wallets, ...payees.map((payee) => payee.wallet)].filter((id) => id !== undefined).map((id) => ({ id })),
     rows,

@@ -1,0 +1,142 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type BrowserContext, chromium, type Page } from 'playwright-core'
+import t, { type Test } from 'tap'
+import { createService } from '../helpers/service.ts'
+import { openRoad } from './road.ts'
+
+/** The demo's page in a real browser. */
+
+const CHROMIUM = '/usr/bin/chromium'
+const FLAGS = [
+  ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
+  ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
+]
+const WAIT = { timeout: 30_000 }
+
+t.setTimeout(120_000)
+
+t.test('two pages follow a wallet', { skip: !existsSync(CHROMIUM) && `there is no ${CHROMIUM}: apt-get install chromium` }, async (t) => {
+  const service = await createService(t)
+  const { port } = await service.listen()
+  const road = await openRoad(t, port)
+  const browser = await openBrowser(t)
+  const [first, second, faults] = await openPages(browser, `${road.base}/demo`)
+  const pages = [first, second]
+  const { body } = await service.get('/v1/wallets', { key: service.adminKey })
+  const wallet = body.data[0].id
+  const made = (path: string, more: object = {}) => service.made(path, more, { key: service.adminKey })
+  const truth = async () => (await service.get(`/v1/wallets/${wallet}/balance`, { key: service.adminKey })).body
+
+  await t.test('what a program does over HTTP moves in both', async (t) => {
+    for (const page of pages) await shows(page, { available: '100', held: '0', version: '2' })
+    const { id } = await made('/v1/reservations', { wallet, amount: '10' })
+    for (const page of pages) await shows(page, { available: '90', held: '10', balance: '100' })
+    await made(`/v1/reservations/${id}/commit`, { amount: '4' })
+    for (const page of pages) {
+      await shows(page, { available: '96', held: '0', balance: '96' })
+      t.same((await textsOf(page, '#causes div:first-child span:first-child')).slice(0, 2), ['Committed', 'Reserved'])
+      t.same((await textsOf(page, '#causes div:first-child span:last-child')).slice(0, 2), ['balance −4, held −10', 'held +10'])
+    }
+  })
+
+  await t.test('what one page does moves in the other', async (t) => {
+    await first.click('[data-action=reserve]')
+    await shows(second, { available: '86', held: '10' })
+    await second.click('[data-action=commit]')
+    await shows(first, { held: '0' })
+    const { available } = await truth()
+    t.ok(Number(available) < 96 && Number(available) >= 86, available)
+    for (const page of pages) await shows(page, { available })
+    await first.click('[data-action=grant]')
+    await shows(second, { available: String(Number((Number(available) + 50).toFixed(2))) })
+    await first.click('[data-action=release]', { force: true })
+    t.match(await first.textContent('#answer'), 'Nothing is held')
+  })
+
+  await t.test('a wallet that cannot carry it says so', async () => {
+    const before = await truth()
+    await made('/v1/charges', { wallet, amount: String(Math.floor(Number(before.available))) })
+    await first.click('[data-action=reserve]')
+    await first.waitForSelector('#answer[data-bad=true]:has-text("are available")', WAIT)
+    await first.click('[data-action=grant]')
+    await first.waitForSelector('#answer:text-is("50 credits were added.")', WAIT)
+    for (const page of pages) await shows(page, { available: (await truth()).available })
+  })
+
+  await t.test('where sockets are blocked, the page falls back and still shows the truth', async (t) => {
+    road.blockSockets()
+    for (const page of pages) await page.waitForSelector('#status[data-reason=stream]', WAIT)
+    await made('/v1/charges', { wallet, amount: '1.25' })
+    const { available, version } = await truth()
+    for (const page of pages) await shows(page, { available, version: String(version) })
+    t.match(await first.textContent('#status'), /event stream/)
+    t.equal(await first.getAttribute('#wallet', 'data-fresh'), 'true')
+    await picture(t, first)
+  })
+
+  await t.test('and goes back to a socket when one gets through', async (t) => {
+    road.unblockSockets()
+    for (const page of pages) await page.evaluate("dispatchEvent(new Event('online'))")
+    for (const page of pages) await page.waitForSelector('#status[data-reason=socket]', WAIT)
+    await made('/v1/charges', { wallet, amount: '0.000001' })
+    const { available } = await truth()
+    for (const page of pages) await shows(page, { available })
+    t.match(available, /\.\d{6}$/, 'to the millionth')
+  })
+
+  await t.test('it fits a phone, and nothing that it needs is refused', async (t) => {
+    await first.setViewportSize({ width: 340, height: 700 })
+    t.equal(await first.evaluate('document.documentElement.scrollWidth'), 340)
+    await first.emulateMedia({ colorScheme: 'dark' })
+    await picture(t, first)
+    // Sockets that were cut, and the reserve that the wallet could not carry.
+    const expected = /\/v1\/(realtime|wallets\/[^/]+\/stream)|402 .*\/demo\/reserve/
+    const unexpected = faults.filter((fault) => !expected.test(fault))
+    t.same(unexpected, [])
+  })
+})
+
+async function openBrowser(t: Test): Promise<BrowserContext> {
+  const profile = mkdtempSync(join(tmpdir(), 'farebox-chromium-'))
+  t.teardown(() => rmSync(profile, { recursive: true, force: true, maxRetries: 5 }))
+  const browser = await chromium.launchPersistentContext(profile, {
+    executablePath: CHROMIUM,
+    args: FLAGS,
+    viewport: { width: 900, height: 900 },
+  })
+  t.teardown(() => browser.close())
+  return browser
+}
+
+/** Two pages, live, and whatever their console complains of. */
+async function openPages(browser: BrowserContext, url: string): Promise<[Page, Page, string[]]> {
+  const faults: string[] = []
+  const open = async () => {
+    const page = await browser.newPage()
+    page.on('pageerror', (error) => faults.push(error.message))
+    page.on('console', (message) => {
+      if (message.type() === 'error') faults.push(`${message.text()} (${message.location().url})`)
+    })
+    await page.goto(url)
+    await page.waitForSelector('#status[data-state=live]', WAIT)
+    return page
+  }
+  return [await open(), await open(), faults]
+}
+
+/** Waits until a page shows these figures. */
+async function shows(page: Page, figures: Readonly<Record<string, string>>): Promise<void> {
+  for (const [id, text] of Object.entries(figures)) await page.waitForSelector(`#${id}:text-is("${text}")`, WAIT)
+}
+
+function textsOf(page: Page, selector: string): Promise<string[]> {
+  return page.locator(selector).allTextContents()
+}
+
+async function picture(t: Test, page: Page): Promise<void> {
+  const path = join(tmpdir(), `farebox-demo-${process.pid}-${t.name.replace(/\W+/g, '-').slice(0, 30)}.png`)
+  await page.screenshot({ path, fullPage: true })
+  t.comment(`picture: ${path}`)
+}

@@ -1,0 +1,132 @@
+import t from 'tap'
+import { DEMO_FILES } from '../../src/demo/files.ts'
+import { createService } from '../helpers/service.ts'
+
+/** The demo's own server side, without a browser. */
+
+const WALLET_SQL = 'select id, version, balance, held from wallets where owner_id = $1'
+
+t.test('the demo', async (t) => {
+  const service = await createService(t)
+  const post = (path: string, headers: Record<string, string> = {}) =>
+    service.post(path, null, { key: null, idempotencyKey: null, headers })
+  const get = (path: string) => service.get(path, { key: null })
+  const wallets = () => service.query(WALLET_SQL, ['demo'])
+
+  t.test('serves a page that may load nothing but its own files', async (t) => {
+    for (const { path, type } of DEMO_FILES) {
+      const file = await get(path)
+      t.equal(file.status, 200, path)
+      t.equal(file.headers['content-type'], type)
+      t.equal(file.headers['x-content-type-options'], 'nosniff')
+      t.match(file.headers['content-security-policy'], /^default-src 'none'; script-src 'self';/)
+      t.notMatch(file.headers['content-security-policy'], /unsafe|\*|https?:/)
+    }
+    const page = (await get('/demo')).text
+    t.notMatch(page, /<script>|<style|style=|\son\w+=/, 'and has nothing inline')
+    const linked = [...page.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path as string).filter((path) => path !== '/docs')
+    for (const path of linked)
+      t.ok(
+        DEMO_FILES.some((file) => file.path === path),
+        path,
+      )
+  })
+
+  t.test('serves everything that its script imports, with the types taken out', async (t) => {
+    const seen = new Set<string>()
+    const pending = ['/demo/page.js']
+    for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
+      if (seen.has(path)) continue
+      seen.add(path)
+      const { status, text } = await get(path)
+      t.equal(status, 200, path)
+      t.notMatch(text, /^\s*(?:export )?(?:interface|type) /m)
+      for (const [, specifier] of text.matchAll(/^(?:import|export)\b[^'"`;]*?\bfrom\s*'([^']+)'/gm)) {
+        pending.push(new URL(specifier as string, `http://demo${path}`).pathname)
+      }
+    }
+    const listed = DEMO_FILES.filter(({ type }) => type.startsWith('text/javascript')).map(({ path }) => path)
+    t.same([...seen].sort(), listed.sort(), 'and no other script')
+  })
+
+  t.test('serves no other file, however it is asked for', async (t) => {
+    const asked = ['react.ts', '../page.html', '..%2fpage.html', '%2e%2e/routes.ts', '..\\routes.ts', 'index.ts%00.js', 'constructor', '']
+    for (const name of [...asked, '../../../package.json', '%2e%2e%2f%2e%2e%2f%2e%2e%2fpackage.json']) {
+      const { status, text } = await get(`/demo/client/${name}`)
+      t.ok(status === 400 || status === 404, `${name} → ${status}`)
+      t.notMatch(text, /import|farebox"/)
+    }
+    t.equal((await get('/demo/routes.ts')).status, 404)
+  })
+
+  t.test('moves nothing before the page asks for a token', async (t) => {
+    for (const action of ['reserve', 'commit', 'release', 'grant']) {
+      const { status, body } = await post(`/demo/${action}`)
+      t.match(`${status} ${body.code}`, /^404 (wallet|reservation)_not_found$/, action)
+    }
+    t.same(await wallets(), [])
+  })
+
+  t.test('opens one wallet with one bonus, and its token reads that wallet only', async (t) => {
+    const answers = await Promise.all([post('/demo/token'), post('/demo/token'), post('/demo/token')])
+    for (const { status, body } of answers)
+      t.match({ status, body }, { status: 201, body: { token_type: 'Bearer', expires_in_seconds: Number } })
+    const [wallet, ...others] = await wallets()
+    t.match(wallet, { balance: '100000000', held: '0' })
+    t.same(others, [])
+    await service.wallet('1', { owner: 'user:somebody' })
+    const key = answers[0]?.body.token
+    const { body } = await service.get('/v1/wallets', { key })
+    t.same(
+      body.data.map(({ owner }: { owner: string }) => owner),
+      ['user:demo'],
+    )
+    t.equal((await service.post('/v1/reservations', { wallet: 'user:demo', amount: '1' }, { key })).status, 403)
+  })
+
+  t.test('reserves, commits, releases and grants', async (t) => {
+    const reserved = await post('/demo/reserve')
+    t.match(reserved, { status: 201, body: { status: 'held', amount: '10', wallet: { available: '90', held: '10' } } })
+    const committed = await post('/demo/commit')
+    t.match(committed, { status: 200, body: { reservation_id: reserved.body.id, reservation_status: 'committed', wallet: { held: '0' } } })
+    t.ok(Number(committed.body.charged) >= 1 && Number(committed.body.charged) <= 10, committed.body.charged)
+    t.match(await post('/demo/commit'), { status: 404, body: { code: 'reservation_not_found' } })
+    await post('/demo/reserve')
+    t.match(await post('/demo/release'), { status: 200, body: { status: 'released', released: '10', wallet: { held: '0' } } })
+    t.match(await post('/demo/grant'), { status: 201, body: { kind: 'bonus', amount: '50' } })
+    t.same(await service.unsound(), [])
+  })
+
+  t.test('does nothing for pages of others', async (t) => {
+    const [before] = await wallets()
+    for (const origin of ['https://evil.example', 'http://localhost', 'null', 'nonsense']) {
+      for (const path of ['/demo/token', '/demo/reserve', '/demo/grant']) {
+        const { status, body } = await post(path, { origin, host: 'localhost:8080' })
+        t.equal(`${status} ${body.code}`, '403 forbidden', `${path} from ${origin}`)
+      }
+    }
+    t.same((await wallets())[0], before)
+    t.equal((await post('/demo/token', { origin: 'http://localhost:8080', host: 'localhost:8080' })).status, 201)
+  })
+
+  t.test('says why there is no token where another issues them', async (t) => {
+    const other = await service.another({ env: { JWT_SECRET: '', JWKS_URL: 'http://127.0.0.1:9/jwks.json' } })
+    const { status, body } = await other.post('/demo/token', null, { key: null })
+    t.equal(`${status} ${body.code}`, '409 tokens_not_issued')
+  })
+
+  t.test('is not there in production', async (t) => {
+    const production = await service.another({ env: { NODE_ENV: 'production', DATABASE_URL: service.url } })
+    for (const { path } of DEMO_FILES) t.equal((await production.get(path, { key: null })).status, 404, path)
+    for (const path of ['/demo/token', '/demo/reserve', '/demo/grant']) {
+      t.equal((await production.post(path, null, { key: null })).status, 404, path)
+    }
+  })
+})
+
+t.test('where the sources are not there, the demo is not either', async (t) => {
+  const [page] = DEMO_FILES
+  t.intercept(page as { read: unknown }, 'read', { value: async () => null })
+  const service = await createService(t)
+  t.match(await service.get('/demo', { key: null }), { status: 404, body: { code: 'route_not_found' } })
+})
