@@ -34,7 +34,9 @@ export function priceStore(prisma: PrismaClient): PriceStore {
   return {
     async readBook(): Promise<PriceBook> {
       const newestFirst = { orderBy: { effectiveFrom: 'desc' } } as const
-      const [models, operations, markups, rates, policies] = await prisma.$transaction([
+      // Not one transaction: what is added between two of these reads is announced, and read again. A pool's connection that is broken off
+      // while it is handed to a transaction has nobody who listens to its error, which would end the process.
+      const [models, operations, markups, rates, policies] = await Promise.all([
         prisma.priceVersion.findMany(newestFirst),
         prisma.operationVersion.findMany(newestFirst),
         prisma.markup.findMany(newestFirst),

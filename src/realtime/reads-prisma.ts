@@ -71,9 +71,9 @@ export function realtimeReads(prisma: PrismaClient) {
   }
   const readings = new Map<string, Promise<TransactionFrame[]>>()
 
-  async function readTransactions(walletId: string, afterSeq: number): Promise<TransactionFrame[]> {
+  async function readTransactions(walletId: string, afterSeq: number, toSeq: number): Promise<TransactionFrame[]> {
     const rows = await prisma.transaction.findMany({
-      where: { walletId, seq: { gt: BigInt(afterSeq) } },
+      where: { walletId, seq: { gt: BigInt(afterSeq), lte: BigInt(toSeq) } },
       orderBy: { seq: 'asc' },
       take: TRANSACTIONS_AT_ONCE,
     })
@@ -125,7 +125,7 @@ export function realtimeReads(prisma: PrismaClient) {
       const key = `${walletId} ${afterSeq} ${toSeq}`
       let reading = readings.get(key)
       if (!reading) {
-        reading = readTransactions(walletId, afterSeq).finally(() => readings.delete(key))
+        reading = readTransactions(walletId, afterSeq, toSeq).finally(() => readings.delete(key))
         readings.set(key, reading)
       }
       return reading

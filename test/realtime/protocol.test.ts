@@ -2,6 +2,7 @@ import { hash } from 'node:crypto'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { fromWireId } from '../../src/kernel/ids.ts'
 import { balanceParams, closingParams, lowBalanceParams } from '../../src/realtime/schemas.ts'
 import { transactionObject } from '../../src/wallets/schemas.ts'
 import { createProxy } from '../helpers/proxy.ts'
@@ -283,6 +284,8 @@ t.test('ledger rows', async (t) => {
       const sent = socket.transactions()
       t.same(sent, rows.slice(afterSeq), `behind ${afterSeq}`)
     }
+    const some = await service.rooms.realtimeReads.transactions(fromWireId('wallet', wallet) ?? '', 2, 4)
+    t.same(some, rows.slice(2, 4), 'none that the state does not tell of yet')
     const socket = await openSocket(t, port, { key })
     await socket.follow([wallet], { transactions: true, after_seq: 600 })
     await charge(wallet)
