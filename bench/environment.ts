@@ -128,8 +128,13 @@ export interface Service {
 }
 
 /** Starts a service as production would, and waits until it is ready. */
-export async function startService(script: string, databaseUrl: string, extra: Record<string, string> = {}): Promise<Service> {
-  const port = await freePort()
+export async function startService(
+  script: string,
+  databaseUrl: string,
+  extra: Record<string, string> = {},
+  port?: number,
+): Promise<Service> {
+  port ??= await freePort()
   const env: NodeJS.ProcessEnv = {
     PATH: process.env.PATH,
     NODE_ENV: 'production',

@@ -1,0 +1,383 @@
+/**
+ * node bench/realtime.ts [--sockets 1000] [--seconds 5] [--only latency,slow,kill,lane]
+ *
+ * What the feed costs and how late it is. Three services on one database (embedded, fsync on, or BENCH_DATABASE_URL) and a Redis of
+ * their own: money moves on A, the sockets are on B, and both meet in Redis; the clients are a process of their own. Everything shares
+ * this machine's cores. A frame's age counts from the decision under the wallet's lock, so it holds the write and the COMMIT.
+ */
+import { type ChildProcess, fork, spawn } from 'node:child_process'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { cpus, totalmem } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { createClient } from '../src/auth/create-client.ts'
+import { issueKey } from '../src/auth/issue-key.ts'
+import { createKeyStore } from '../src/auth/key-store-prisma.ts'
+import { toWireId } from '../src/kernel/ids.ts'
+import { createPrisma } from '../src/platform/prisma.ts'
+import { interruptible } from '../tools/interruptible.ts'
+import { ask, freePort, openDatabase, openWallets, type Service, startService } from './environment.ts'
+import type { LoadPlan, LoadResult } from './load.ts'
+import type { ClientReport, Order } from './realtime-clients.ts'
+
+const here = import.meta.dirname
+const { values: options } = parseArgs({
+  options: {
+    sockets: { type: 'string', default: '1000' },
+    seconds: { type: 'string', default: '5' },
+    only: { type: 'string', default: 'latency,slow,kill,lane' },
+  },
+})
+const SOCKETS = Number(options.sockets)
+const SECONDS = Number(options.seconds)
+const ONLY = options.only.split(',')
+/** Changes a second, one request each, and in batches of a hundred. */
+const SINGLES_PER_SECOND = 300
+const UPDATES_PER_SECOND = 2_000
+const BATCH = 100
+const PAUSED = 100
+/** What each paused reader follows: the system buffers some 4 MB between the two, which so many frames fill in half a minute. */
+const PAUSED_WALLETS = 300
+const PAUSED_SECONDS = 75
+const LANE_CONNECTIONS = 64
+const LANE_ROUNDS = 5
+const MIB = 2 ** 20
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+process.exitCode = await interruptible(async (signal) => {
+  const opened: { stop(): Promise<unknown> }[] = []
+  try {
+    const database = await openDatabase()
+    opened.push(database)
+    const redis = await startRedis()
+    opened.push(redis)
+    const secret = randomBytes(32).toString('hex')
+    const client = await addClient(database.url)
+    const env = { JOBS: 'false', REDIS_URL: redis.url, JWT_SECRET: secret }
+    const main = join(here, '../src/main.ts')
+    const a = await startService(main, database.url, env)
+    opened.push(a)
+    const wallets = await openWallets(a, { id: '', authorization: `Bearer ${client.key}` }, SOCKETS, 'bench')
+    const crowd = startClients({ BENCH_SECRET: secret, BENCH_CLIENT: client.wireId, BENCH_KEY: client.key })
+    opened.push(crowd)
+    const bench: Bench = { databaseUrl: database.url, env, a, crowd, wallets, key: client.key, opened }
+    say(
+      `${new Date().toISOString()} · ${cpus().length} × ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`,
+    )
+    say(`${database.description}; Redis ${redis.version}; ${SOCKETS} sockets, ${SECONDS} s a measurement\n`)
+    for (const [name, measure] of Object.entries({ latency, slow, kill, lane })) {
+      if (!ONLY.includes(name)) continue
+      signal.throwIfAborted()
+      await measure(bench)
+      await crowd.order({ do: 'close' })
+      say('')
+    }
+    return 0
+  } finally {
+    for (const thing of opened.toReversed()) await thing.stop()
+  }
+})
+
+interface Bench {
+  readonly databaseUrl: string
+  readonly env: Record<string, string>
+  readonly a: Service
+  readonly crowd: ReturnType<typeof startClients>
+  readonly wallets: readonly string[]
+  readonly key: string
+  readonly opened: { stop(): Promise<unknown> }[]
+}
+
+/** How late frames are that came through Redis, and what a socket takes. */
+async function latency({ databaseUrl, env, a, crowd, wallets, key }: Bench): Promise<void> {
+  const b = await startService(join(here, '../src/main.ts'), databaseUrl, env)
+  try {
+    await sleep(1_000)
+    const before = memoryOf(b.pid)
+    const started = performance.now()
+    await crowd.order({ do: 'open', port: b.port, from: 0, count: SOCKETS })
+    const opening = performance.now() - started
+    await sleep(1_000)
+    const perSocket = (memoryOf(b.pid) - before) / SOCKETS / 1024
+    say(
+      `open and subscribed: ${SOCKETS} sockets, a person and a token each, in ${(opening / 1_000).toFixed(1)} s; ${perSocket.toFixed(1)} KiB of memory a socket`,
+    )
+    const measure = async (what: string, run: () => Promise<number>) => {
+      await crowd.order({ do: 'reset' })
+      const done = await run()
+      await sleep(500)
+      const { p50, p99, max, frames } = await crowd.report()
+      say(
+        `${what}: ${Math.round(done / SECONDS)} changes/s, ${frames} frames, decision → frame p50 ${p50} ms, p99 ${p99} ms, max ${max} ms`,
+      )
+    }
+    await measure('one request a change', () => singles(a, key, wallets))
+    await measure('in batches of a hundred', () => batches(a, key, wallets, UPDATES_PER_SECOND))
+  } finally {
+    await crowd.order({ do: 'close' })
+    await b.stop()
+  }
+}
+
+/** A hundred readers that do not read, among the others. */
+async function slow({ databaseUrl, env, a, crowd, wallets, key }: Bench): Promise<void> {
+  const b = await startService(join(here, 'realtime-server.ts'), databaseUrl, env)
+  try {
+    await crowd.order({ do: 'open', port: b.port, from: 0, count: SOCKETS - PAUSED })
+    await crowd.order({ do: 'reset' })
+    await batches(a, key, wallets, UPDATES_PER_SECOND)
+    await sleep(500)
+    const alone = await crowd.report()
+    await crowd.order({ do: 'open', port: b.port, from: 0, count: PAUSED, wallets: wallets.slice(0, PAUSED_WALLETS) })
+    await crowd.order({ do: 'reset' })
+    await sleep(1_000)
+    const before = memoryOf(b.pid)
+    let most = before
+    const watch = setInterval(() => {
+      most = Math.max(most, memoryOf(b.pid))
+    }, 100)
+    // Frames go on while they fill up, are found stuck after ten seconds, and are cut off.
+    const started = performance.now()
+    await crowd.order({ do: 'pause' })
+    const changes = await batches(a, key, wallets, UPDATES_PER_SECOND, PAUSED_SECONDS)
+    await sleep(500)
+    clearInterval(watch)
+    const { p50, p99, max } = await crowd.report()
+    const seconds = (performance.now() - started) / 1_000
+    await crowd.order({ do: 'resume' })
+    for (let waited = 0; waited < 20 && total((await crowd.report()).codes) < PAUSED; waited += 1) await sleep(500)
+    const { codes } = await crowd.report()
+    say(
+      `${PAUSED} of ${SOCKETS} do not read, each following ${Math.min(PAUSED_WALLETS, wallets.length)} wallets, ${Math.round(changes / seconds)} changes/s for ${Math.round(seconds)} s:`,
+    )
+    say(`  memory +${((most - before) / MIB).toFixed(1)} MiB at most, +${((memoryOf(b.pid) - before) / MIB).toFixed(1)} MiB at the end`)
+    say(`  those that read: p50 ${p50} ms, p99 ${p99} ms, max ${max} ms (before: p50 ${alone.p50} ms, p99 ${alone.p99} ms)`)
+    say(`  closed: ${JSON.stringify(codes)}`)
+  } finally {
+    await crowd.order({ do: 'close' })
+    await b.stop()
+  }
+}
+
+/** SIGKILL to the process of the sockets, another one at its address, and all of them back. */
+async function kill({ databaseUrl, env, a, crowd, wallets, key, opened }: Bench): Promise<void> {
+  const port = await freePort()
+  const start = () => startService(join(here, '../src/main.ts'), databaseUrl, { ...env, PORT: String(port) }, port)
+  const b = await start()
+  await crowd.order({ do: 'open', port, from: 0, count: SOCKETS })
+  await crowd.order({ do: 'reset' })
+  const queriesBefore = await snapshots(databaseUrl)
+  process.kill(b.pid, 'SIGKILL')
+  const killed = Date.now()
+  await b.stop()
+  const second = await start()
+  opened.push(second)
+  const up = Date.now() - killed
+  // What changed while nobody was there.
+  await batches(a, key, wallets, UPDATES_PER_SECOND, 1)
+  const until = performance.now() + 120_000
+  let seen = await crowd.report()
+  while (seen.again.length < SOCKETS && performance.now() < until) {
+    await sleep(200)
+    seen = await crowd.report()
+  }
+  await sleep(1_000)
+  seen = await crowd.report()
+  const after = seen.again.map((at) => at - killed)
+  const at = (share: number) => ((after[Math.floor(share * (after.length - 1))] ?? 0) / 1_000).toFixed(1)
+  const queries = (await snapshots(databaseUrl)) - queriesBefore
+  const truth = new Map((await ask(databaseUrl, 'select owner_id, version::int from wallets')).map((row) => [row.owner_id, row.version]))
+  const wrong = seen.versions.filter((version, n) => version !== truth.get(`bench${n}`)).length
+  say(`kill -9 of the process with ${SOCKETS} sockets; the next one answers after ${(up / 1_000).toFixed(1)} s`)
+  say(
+    `  back and resynchronised: ${after.length}, p50 ${at(0.5)} s, p99 ${at(0.99)} s, last ${at(1)} s after the kill (waits at random, up to 8 s)`,
+  )
+  say(`  wrong states at the end: ${wrong}; refused upgrades: ${JSON.stringify(seen.refused)}; ${queries} transactions of reads`)
+  await crowd.order({ do: 'close' })
+  await second.stop()
+}
+
+/**
+ * What the lane loses to sockets that look on: what this process does for them, and what it does for them while they are busy on the
+ * same cores, where the clients of a real installation are not.
+ */
+async function lane({ databaseUrl, env, a, crowd, wallets, key }: Bench): Promise<void> {
+  const b = await startService(join(here, '../src/main.ts'), databaseUrl, env)
+  const variants = [
+    { name: 'no sockets', port: null, reading: false },
+    { name: 'sockets on another process', port: b.port, reading: false },
+    { name: 'sockets on the same process', port: a.port, reading: false },
+    { name: 'sockets on the same process, clients at work', port: a.port, reading: true },
+  ]
+  const rates = variants.map((): number[] => [])
+  try {
+    for (let round = 0; round < LANE_ROUNDS; round += 1) {
+      for (const [index, { name, port, reading }] of variants.entries()) {
+        if (port !== null) await crowd.order({ do: 'open', port, from: 0, count: SOCKETS })
+        await crowd.order({ do: 'reset' })
+        // A stopped client takes no time of these cores; the system keeps what it is sent.
+        if (!reading) crowd.halt()
+        const { operations, seconds, errors, firstError, p99Ms } = await reserves(a, key, wallets, `${name} ${round}`).finally(crowd.goOn)
+        if (errors > 0) throw new Error(`${errors} answers were wrong: ${firstError}`)
+        rates[index]?.push(operations / seconds)
+        await sleep(500)
+        const { frames } = await crowd.report()
+        say(`  ${name}: ${Math.round(operations / seconds)} reserves/s, p99 ${p99Ms.toFixed(0)} ms; ${frames} frames`)
+        await crowd.order({ do: 'close' })
+      }
+    }
+    const [without = 1, ...beside] = rates.map((values) => values.toSorted((x, y) => x - y)[LANE_ROUNDS >> 1] ?? 0)
+    say(`the lane beside ${SOCKETS} sockets, each change a frame, of the rate without, medians of ${LANE_ROUNDS}:`)
+    for (const [index, rate] of beside.entries()) say(`  ${variants[index + 1]?.name}: ${(rate / without).toFixed(2)}`)
+  } finally {
+    await crowd.order({ do: 'close' })
+    await b.stop()
+  }
+}
+
+async function reserves(service: Service, key: string, wallets: readonly string[], name: string): Promise<LoadResult> {
+  const plan: LoadPlan = {
+    port: service.port,
+    authorization: `Bearer ${key}`,
+    connections: LANE_CONNECTIONS,
+    warmupSeconds: 1,
+    seconds: SECONDS,
+    kind: 'single',
+    path: '/v1/reservations',
+    size: 1,
+    wallets,
+    keyPrefix: `${name.replaceAll(' ', '-')}-${randomUUID().slice(0, 8)}-`,
+    watch: [],
+  }
+  const child = spawn(process.execPath, [join(here, 'load.ts'), JSON.stringify(plan)], { stdio: ['ignore', 'pipe', 'inherit'] })
+  let text = ''
+  child.stdout.setEncoding('utf8').on('data', (data: string) => {
+    text += data
+  })
+  await once(child, 'close')
+  return JSON.parse(text) as LoadResult
+}
+
+/** One charge a request, at a steady rate. @returns how many */
+async function singles(service: Service, key: string, wallets: readonly string[]): Promise<number> {
+  const sent: Promise<void>[] = []
+  await steadily(SINGLES_PER_SECOND, SECONDS, (n) => {
+    sent.push(post(service, key, '/v1/charges', { wallet: wallets[n % wallets.length], amount: '0.01' }))
+  })
+  await Promise.all(sent)
+  return sent.length
+}
+
+/** Charges in batches over all wallets in turn, at a steady rate. @returns how many */
+async function batches(service: Service, key: string, wallets: readonly string[], perSecond: number, seconds = SECONDS): Promise<number> {
+  const sent: Promise<void>[] = []
+  await steadily(perSecond / BATCH, seconds, (n) => {
+    const commands = Array.from({ length: BATCH }, (_, i) => ({
+      operation: 'charge',
+      idempotency_key: randomUUID(),
+      body: { wallet: wallets[(n * BATCH + i) % wallets.length], amount: '0.01' },
+    }))
+    sent.push(post(service, key, '/v1/batch', { commands }))
+  })
+  await Promise.all(sent)
+  return sent.length * BATCH
+}
+
+async function steadily(perSecond: number, seconds: number, work: (n: number) => void): Promise<void> {
+  const started = performance.now()
+  const total = Math.round(perSecond * seconds)
+  for (let n = 0; n < total; n += 1) {
+    const due = started + (n / perSecond) * 1_000
+    const early = due - performance.now()
+    if (early > 0) await sleep(early)
+    work(n)
+  }
+}
+
+async function post(service: Service, key: string, path: string, body: object): Promise<void> {
+  const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json', 'idempotency-key': randomUUID() }
+  const answer = await fetch(`http://127.0.0.1:${service.port}${path}`, { method: 'POST', headers, body: JSON.stringify(body) })
+  const text = await answer.text()
+  if (!answer.ok || text.includes('"status":4')) throw new Error(`${path} answered ${answer.status}: ${text.slice(0, 300)}`)
+}
+
+function startClients(env: Record<string, string>) {
+  const child: ChildProcess = fork(join(here, 'realtime-clients.ts'), { env: { PATH: process.env.PATH, ...env } })
+  const order = async (what: Order): Promise<ClientReport | null> => {
+    child.send(what)
+    const [answer] = (await once(child, 'message')) as [ClientReport | null]
+    return answer
+  }
+  return {
+    order,
+    report: async () => (await order({ do: 'report' })) as ClientReport,
+    halt: () => child.kill('SIGSTOP'),
+    goOn: () => child.kill('SIGCONT'),
+    async stop() {
+      child.kill('SIGKILL')
+    },
+  }
+}
+
+async function startRedis(): Promise<{ url: string; version: string; stop(): Promise<void> }> {
+  const port = await freePort()
+  const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--loglevel', 'warning']
+  const child = spawn('redis-server', args, { stdio: 'ignore', cwd: '/tmp' })
+  const ended = once(child, 'exit')
+  await sleep(500)
+  const version = /v=(\S+)/.exec(await output('redis-server', ['--version']))?.[1] ?? ''
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    version,
+    async stop() {
+      child.kill('SIGKILL')
+      await ended
+    },
+  }
+}
+
+async function output(command: string, args: readonly string[]): Promise<string> {
+  const child = spawn(command, [...args], { stdio: ['ignore', 'pipe', 'ignore'] })
+  let text = ''
+  child.stdout.on('data', (data) => {
+    text += data
+  })
+  await once(child, 'close')
+  return text
+}
+
+async function addClient(url: string): Promise<{ wireId: string; key: string }> {
+  const prisma = createPrisma(url)
+  try {
+    const store = createKeyStore(prisma)
+    const change = { speaker: { clientId: null, actor: 'system:bench', requestId: 'bench' }, reason: 'Benchmark', at: Date.now() }
+    const { id } = await createClient(store, 'bench', change)
+    const scopes = ['wallets:read', 'wallets:write', 'usage:write', 'grants:write'] as const
+    const { key } = await issueKey(store, { clientId: id, name: 'bench', scopes, expiresAt: null }, change)
+    return { wireId: toWireId('client', id), key }
+  } finally {
+    await prisma.$disconnect()
+  }
+}
+
+/** Transactions of the database so far: the load of everybody who comes back at once. */
+async function snapshots(url: string): Promise<number> {
+  const [row] = await ask(url, 'select xact_commit::int as n from pg_stat_database where datname = current_database()')
+  return Number(row?.n)
+}
+
+function total(codes: Readonly<Record<string, number>>): number {
+  return Object.values(codes).reduce((sum, count) => sum + count, 0)
+}
+
+/** Bytes of a process that are in memory. */
+function memoryOf(pid: number): number {
+  const kib = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+  return Number(kib) * 1024
+}
