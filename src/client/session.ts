@@ -14,6 +14,8 @@ const CALLS_MS = 250
 const TRY_AGAIN = -32000
 /** The wait before that: up to four seconds. */
 const TRY_AGAIN_ATTEMPT = 3
+/** A caller without a wallet may be given one at any time, which nobody tells: we ask again after this, up to three times as long. */
+const OWN_EMPTY_MS_MIN = 10_000
 
 export interface SessionOptions {
   readonly socket: Socket
@@ -39,6 +41,8 @@ export function startSession(options: SessionOptions): Session {
   const held = new Set<string>()
   /** A call holds for all its wallets or for none, so those of a refused one ask again each for itself. */
   const apart = new Set<Entry>()
+  /** The caller's own wallets, each by its id, where rows were missed: `after_seq` is of one wallet. */
+  let ownRows: readonly Entry[] = []
   let resting = false
   let again = false
 
@@ -62,7 +66,8 @@ export function startSession(options: SessionOptions): Session {
 
   function pending(): (() => void)[] {
     const leaving = [...held].filter((id) => !store.wants(id))
-    const entries = store.entries.filter((entry) => !asked.has(entry))
+    const rows = ownRows.filter(({ name }) => store.wants(name))
+    const entries = [...store.entries, ...rows].filter((entry) => !asked.has(entry))
     // The answer names ids only, and `after_seq` is of one wallet: such calls cannot be shared.
     const alone = (entry: Entry) => apart.has(entry) || entry.ids[0] !== entry.name || afterSeqOf(entry) !== undefined
     return [
@@ -80,27 +85,31 @@ export function startSession(options: SessionOptions): Session {
   async function subscribe(group: readonly Entry[]): Promise<void> {
     for (const entry of group) asked.add(entry)
     const [only] = group.length === 1 ? group : []
-    const afterSeq = only && afterSeqOf(only)
+    const isOwn = only?.name === OWN
+    const afterSeq = only && !isOwn ? afterSeqOf(only) : undefined
+    // New rows that came before the missed ones would make those look old: the caller's own get theirs wallet by wallet, afterwards.
+    const rowsLater = isOwn && only.ids.some((id) => store.lastSeqOf(id) !== undefined)
     const answer = await socket.call('wallet.subscribe', {
-      ...(only?.name !== OWN && { wallets: group.map(({ name }) => name) }),
-      ...(options.transactions && { transactions: true }),
+      ...(!isOwn && { wallets: group.map(({ name }) => name) }),
+      ...(options.transactions && !rowsLater && { transactions: true }),
       ...(afterSeq !== undefined && { after_seq: afterSeq }),
     })
     if ('lost' in answer) return
-    if ('result' in answer) {
-      const { wallets } = (answer.result ?? {}) as { wallets?: unknown }
-      for (const state of Array.isArray(wallets) ? wallets : []) {
-        const id = store.accept(state, only)
-        if (id !== undefined) held.add(id)
-      }
-      sync() // Some of it may have been given up in the meantime.
-      return options.onLive()
-    }
-    const { code, message, data } = answer.error
     const askAgain = () => {
       for (const entry of group) asked.delete(entry)
       sync()
     }
+    if ('result' in answer) {
+      const { wallets } = (answer.result ?? {}) as { wallets?: unknown }
+      const states = Array.isArray(wallets) ? wallets : []
+      const ids = states.map((state) => store.accept(state, only)).filter((id) => id !== undefined)
+      for (const id of ids) held.add(id)
+      if (rowsLater) ownRows = ids.map((id) => ({ name: id, listeners: new Set(), ids: [id] }))
+      if (isOwn && ids.length === 0) timers.after(OWN_EMPTY_MS_MIN * (1 + 2 * options.random()), askAgain)
+      sync() // Some of it may have been given up in the meantime.
+      return options.onLive()
+    }
+    const { code, message, data } = answer.error
     if (code === TRY_AGAIN) {
       timers.after(jitter(TRY_AGAIN_ATTEMPT, options.random) + retryAfterMs(data?.retry_after_seconds), askAgain)
     } else if (only) {
@@ -113,7 +122,7 @@ export function startSession(options: SessionOptions): Session {
   }
 
   function afterSeqOf(entry: Entry): number | undefined {
-    return options.transactions ? store.lastSeqOf(entry) : undefined
+    return options.transactions && entry.ids[0] !== undefined ? store.lastSeqOf(entry.ids[0]) : undefined
   }
 
   function notify(method: string, params: Record<string, unknown>): void {

@@ -131,9 +131,8 @@ export class Store {
     return true
   }
 
-  /** The last row that was seen of all wallets of an entry, or undefined where one has shown none yet. */
-  lastSeqOf(entry: Entry): number | undefined {
-    const seqs = entry.ids.map((id) => this.#lastSeq.get(id))
-    return seqs.length > 0 && seqs.every((seq) => seq !== undefined) ? Math.min(...seqs) : undefined
+  /** The last row of a wallet that was seen, or undefined where it has shown none yet. */
+  lastSeqOf(id: string): number | undefined {
+    return this.#lastSeq.get(id)
   }
 }

@@ -70,6 +70,8 @@ export function serverOptions(config: ServerConfig) {
  * Whatever else asks for an upgrade is answered as if it had not: some clients offer HTTP/2 (`Upgrade: h2c`) with each first request.
  * Node would take such a connection out of all its limits, the body of the request with it.
  */
-function shouldUpgradeCallback({ headers, url = '' }: IncomingMessage): boolean {
-  return headers.upgrade?.toLowerCase() === 'websocket' && (url === UPGRADE_PATH || url.startsWith(`${UPGRADE_PATH}?`))
+function shouldUpgradeCallback({ method, headers, url = '' }: IncomingMessage): boolean {
+  // Any other method would be refused by the router, with nobody left to end the connection.
+  if (method !== 'GET' || headers.upgrade?.toLowerCase() !== 'websocket') return false
+  return url === UPGRADE_PATH || url.startsWith(`${UPGRADE_PATH}?`)
 }

@@ -38,7 +38,8 @@ export function statusOf(code: ErrorCode): number {
 export function retryAfterSeconds(refusal: Refusal): number | null {
   const named = refusal.extra?.retry_after_seconds
   if (typeof named === 'number' && named >= 0) return Math.ceil(named)
-  return RETRY_AFTER_KINDS.has(ERROR_CODES[refusal.code].kind) ? RETRY_AFTER_SECONDS_DEFAULT : null
+  const { kind, retryable } = ERROR_CODES[refusal.code]
+  return retryable && RETRY_AFTER_KINDS.has(kind) ? RETRY_AFTER_SECONDS_DEFAULT : null
 }
 
 /**

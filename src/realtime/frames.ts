@@ -99,7 +99,7 @@ export function balanceText(state: State): string {
 const MADE: Readonly<Record<string, IdKind>> = {
   ...{ reserve: 'reservation', extend: 'reservation', release: 'reservation', expire: 'reservation' },
   ...{ commit: 'charge', charge: 'charge', event: 'charge', earning: 'charge' },
-  ...{ grant: 'grant', void: 'grant', refund: 'transaction', adjust: 'transaction' },
+  ...{ grant: 'grant', void: 'grant', refund: 'transaction', adjust: 'transaction', payment: 'payment', redeem: 'redemption' },
 }
 
 function causeToWire({ type, id }: State['cause']) {

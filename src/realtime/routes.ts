@@ -81,7 +81,7 @@ export async function realtimeRoutes(app: FastifyInstance, services: RealtimeSer
       preValidation: async (request) => {
         if (!request.ws) throw fail('invalid_request', 'This is a WebSocket: connect with an upgrade to it.')
         checkOrigin(request, services.allowedOrigins)
-        const principal = await principalOfUpgrade(app, request, reads)
+        const principal = await principalOfUpgrade(app, request, services)
         request.principal = principal
         request.clientId = principal.clientId
         const mayRead = principal.kind === 'user' || hasScope(principal, 'wallets:read')
@@ -176,12 +176,17 @@ function checkOrigin({ headers }: FastifyRequest, allowed: readonly string[]): v
 }
 
 /** Who connects: by ticket or token in the subprotocols, or by header. @throws FareboxError `unauthenticated` */
-async function principalOfUpgrade(app: FastifyInstance, { headers }: FastifyRequest, reads: RealtimeReads): Promise<Principal> {
+async function principalOfUpgrade(
+  app: FastifyInstance,
+  { headers }: FastifyRequest,
+  { reads, isActive }: Pick<RealtimeServices, 'reads' | 'isActive'>,
+): Promise<Principal> {
   const protocols = (headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
   const ticket = protocols.find((name) => name.startsWith('ticket.'))
   if (ticket !== undefined) {
     const principal = await takeTicket(reads, ticket.slice('ticket.'.length))
-    if (principal) return principal
+    // What it stands for may have been revoked since it was issued.
+    if (principal && (await isActive(principal))) return principal
     throw fail('unauthenticated', 'The ticket is unknown, used or too old.')
   }
   const bearer = protocols.find((name) => name.startsWith('bearer.'))

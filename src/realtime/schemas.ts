@@ -14,8 +14,18 @@ export const subscribeCall = z.strictObject({
     .strictObject({
       wallets: wallets.optional(),
       transactions: z.boolean().default(false),
-      after_seq: z.int().min(0).optional(),
+      after_seq: z
+        .int()
+        .min(0)
+        .optional()
+        .meta({ description: 'Ledger rows behind this one come first. For a call that names exactly one wallet' }),
     })
+    .refine(({ wallets, after_seq }) => after_seq === undefined || wallets?.length === 1, {
+      path: ['after_seq'],
+      message: 'counts the rows of one wallet: name exactly one in `wallets`',
+    })
+    // The same for the documentation, which cannot read a function.
+    .meta({ dependencies: { after_seq: { required: ['wallets'], properties: { wallets: { type: 'array', maxItems: 1 } } } } })
     .default({ transactions: false }),
 })
 

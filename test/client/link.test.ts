@@ -157,6 +157,22 @@ t.test('the server names the wait, also when its close frame is lost, and waking
   await until('live', () => isLive(started))
 })
 
+t.test('nor does it shorten the wait of a code that asks for none by itself', async (t) => {
+  const page = asPage(t)
+  const started = await live(t)
+  const { fake, until, clock } = started
+  fake.peer.notify('session.closing', { reason: 'no sign of life', code: 4408, retry_after_seconds: 20 })
+  await started.settle()
+  fake.peer.close(4408)
+  await until('lost', () => !isLive(started))
+  t.equal(waitOf(started), 20_250)
+  page.dispatchEvent(new Event('online'))
+  await started.settle()
+  t.equal(fake.attempts, 1)
+  clock.advance(20_250)
+  await until('live', () => isLive(started))
+})
+
 t.test('a wait that no sane server names is cut to an hour', async (t) => {
   const started = await live(t)
   started.fake.peer.notify('session.closing', { reason: 'restart', code: 1012, retry_after_seconds: 1e12 })

@@ -211,6 +211,87 @@ t.test('low balances and rows of the ledger are events, each row once', async (t
   )
 })
 
+t.test("rows of the caller's own wallets that were missed are asked for wallet by wallet, after the list", async (t) => {
+  const fake = await startFake(t)
+  const own = ['wal_a', 'wal_b', 'wal_c']
+  for (const id of own) fake.set(id, '1')
+  // The fake has one wallet of a caller's own; here there are several, and one more each time.
+  let count = 1
+  fake.answer = ({ method, params }) => {
+    if (method !== 'wallet.subscribe' || params.wallets) return undefined
+    count += 1
+    return { result: { wallets: own.slice(0, count).map((id) => fake.set(id, '1')) } }
+  }
+  const started = start(t, fake, { transactions: true })
+  const { client, until } = started
+  const rows: Transaction[] = []
+  client.subscribe(undefined, () => {})
+  client.on('transaction', (one) => rows.push(one))
+  await until('live', () => isLive(started))
+  await started.pass(1_000)
+  const paramsOf = () => fake.peer.calls.map(({ params }) => params)
+  t.same(paramsOf(), [{ transactions: true }], 'at first one call is enough')
+  fake.peer.notify('wallet.transaction', { wallet_id: 'wal_a', seq: 7, id: 'txn_7' })
+  await until('the row', () => rows.length === 1)
+  fake.peer.kill()
+  await until('lost', () => !isLive(started))
+  started.clock.advance(500)
+  await until('back', () => fake.peers.length === 2 && isLive(started))
+  await started.pass(1_000)
+  t.same(paramsOf(), [{}, { wallets: ['wal_b', 'wal_c'], transactions: true }, { wallets: ['wal_a'], transactions: true, after_seq: 7 }])
+  for (const seq of [8, 9]) fake.peer.notify('wallet.transaction', { wallet_id: 'wal_a', seq, id: `txn_${seq}` })
+  await until('the missed rows', () => rows.length === 3)
+  await started.pass(60_000)
+  t.equal(paramsOf().length, 3, 'once')
+})
+
+t.test('a caller without a wallet asks again now and then, until there is one', async (t) => {
+  for (const [random, waitMs] of [
+    [0, 10_000],
+    [0.5, 20_000],
+    [0.999, 29_980],
+  ] as const) {
+    const fake = await startFake(t)
+    fake.set('wal_other', '3')
+    let opened = false
+    fake.answer = ({ params }) => (params.wallets || opened ? undefined : { result: { wallets: [] } })
+    const started = start(t, fake, { random: () => random, wallets: ['wal_other'] })
+    const { client, until, settle, clock } = started
+    const heard: string[] = []
+    const listen = () => client.subscribe(undefined, ({ available }) => heard.push(available))
+    const stop = listen()
+    await until('live', () => isLive(started))
+    const asked = () => fake.peer.calls.filter(({ params }) => !params.wallets).length
+    const waits = () => clock.waits.some((ms) => Math.abs(ms - waitMs) < 1)
+    await until('it waits', () => asked() === 1 && waits())
+    clock.advance(waitMs - 100)
+    fake.set('wal_other', '2')
+    await until('a frame', () => client.get('wal_other')?.available === '2')
+    await settle()
+    t.equal(asked(), 1, 'a frame of another wallet is no reason')
+    clock.advance(101)
+    await until('asked again', () => asked() === 2)
+    await settle()
+    t.same([client.status.state, heard], ['live', []], 'still none')
+    stop()
+    await started.pass(40_000)
+    t.equal(asked(), 2, 'nobody wants to know any more')
+    listen()
+    await until('asked for anew', () => asked() === 3 && waits())
+    fake.owners.set('', 'wal_own')
+    fake.set('wal_own', '5')
+    opened = true
+    await started.pass(waitMs + 1_000, 500)
+    await until('its first state', () => heard.length > 0)
+    fake.set('wal_own', '4')
+    await until('what is pushed', () => heard.length === 2)
+    t.same([heard, client.get()?.available, asked()], [['5', '4'], '4', 4])
+    await started.pass(40_000)
+    t.equal(asked(), 4, 'one that is there is not asked for again')
+    client.close()
+  }
+})
+
 t.test('frames that mean nothing to us change nothing', async (t) => {
   const fake = await startFake(t)
   fake.set('wal_a', '1')

@@ -51,7 +51,7 @@ t.test('the frames of a live socket are those of the document', async (t) => {
 
   const wallet = await service.wallet('100', { owner: 'user:alice', settings: { low_balance_threshold: '60' } })
   socket.send({ jsonrpc: '2.0', id: 1, method: 'session.ping' })
-  socket.send({ jsonrpc: '2.0', id: 'two', method: 'wallet.subscribe', params: { transactions: true, after_seq: 0 } })
+  socket.send({ jsonrpc: '2.0', id: 'two', method: 'wallet.subscribe', params: { wallets: [wallet], transactions: true, after_seq: 0 } })
   await socket.seen('PingResult', fits)
   await socket.seen('SubscribeResult', fits)
 
@@ -99,6 +99,8 @@ t.test('the calls that the document describes are those that the service takes',
     call('wallet.burn'),
     call('wallet.subscribe', { wallets: [] }),
     call('wallet.subscribe', { wallets: ['alice'] }),
+    call('wallet.subscribe', { after_seq: 3 }),
+    call('wallet.subscribe', { wallets: ['user:alice', 'user:bob'], after_seq: 3 }),
     call('wallet.unsubscribe', { all: true }),
     call('session.ping', { now: 1 }),
     { ...call('session.ping'), jsonrpc: '1.0' },

@@ -12,6 +12,8 @@ export interface DocumentedRoute {
   readonly statuses: readonly number[]
   /** Whether it takes a body. */
   readonly hasBody: boolean
+  /** Whether it reads anything from the query. */
+  readonly hasQuery: boolean
   /** Whether it asks for an Idempotency-Key. */
   readonly keyed: boolean
   /** The schema of a JSON answer with this status, strict: a field that is not documented is an error. */
@@ -45,6 +47,7 @@ export function documentedRoutes(app: FastifyInstance): DocumentedRoute[] {
         params: [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] as string),
         statuses: Object.keys(operation.responses).map(Number),
         hasBody: operation.requestBody !== undefined,
+        hasQuery: (operation.parameters ?? []).some((parameter) => parameter.in === 'query'),
         keyed: (operation.parameters ?? []).some(
           (parameter) => parameter.in === 'header' && parameter.name.toLowerCase() === 'idempotency-key',
         ),

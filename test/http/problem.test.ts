@@ -34,12 +34,12 @@ t.test('errors are there only when there are any', async (t) => {
   t.same(JSON.parse(renderProblem({ code: 'invalid_request', detail: 'x', errors }, 'r').body).errors, errors)
 })
 
-t.test('every code has a status, and only what is unavailable or throttled says when to come back', async (t) => {
+t.test('every code has a status, and only what may be sent again says when', async (t) => {
   const codes = Object.keys(ERROR_CODES) as ErrorCode[]
   for (const code of codes) {
     const status = statusOf(code)
     t.ok(status >= 400 && status < 600, `${code} is ${status}`)
-    t.equal(retryAfterSeconds(refusal(code, '')) !== null, status === 503 || status === 429, code)
+    t.equal(retryAfterSeconds(refusal(code, '')) !== null, ERROR_CODES[code].retryable && (status === 503 || status === 429), code)
   }
   t.equal(statusOf('headers_too_large'), 431)
 })

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createProxy } from '../helpers/proxy.ts'
+import { atSandbox } from '../helpers/sandbox.ts'
 import { type Body, createService, type TestService, times } from '../helpers/service.ts'
 import { openSocket, type TestSocket } from '../helpers/socket.ts'
 
@@ -35,8 +36,10 @@ t.test('every mutation pushes the wallets it touched, and no others', async (t) 
     timed: await service.wallet('100'),
     bystander: await service.wallet('5'),
     poor: await service.wallet(),
+    buyer: await service.wallet(),
+    saver: await service.wallet('150'),
   }
-  const { main, payee, second, indebted, timed, poor } = wallets as Record<string, string> & { main: string }
+  const { main, payee, second, indebted, timed, poor, buyer, saver } = wallets as Record<string, string> & { main: string; saver: string }
   const nameOf = new Map(Object.entries(wallets).map(([name, id]) => [id, name]))
   const socket = await openSocket(t, port, { key: service.client.key })
   await socket.follow(Object.values(wallets))
@@ -55,6 +58,17 @@ t.test('every mutation pushes the wallets it touched, and no others', async (t) 
   // Burnt last, so that something of it is left to take back.
   prepared.grant = await made('/v1/grants', { wallet: main, kind: 'bonus', amount: '7', priority: 1000 })
   await made('/v1/charges', { wallet: indebted, amount: '11' })
+  const order: Body = await made('/v1/purchases', { wallet: buyer, package: 'starter' })
+  const unpaid: Body = await made('/v1/purchases', { wallet: buyer, package: 'starter' })
+  await made('/v1/admin/promotions', { code: 'HELLO', credits: '5', needs_purchase: false, reason: 'x' }, admin)
+  await made(`/v1/wallets/${saver}/cards`, {})
+  const topUp = async (body: object) => {
+    const cap = { amount: '15' }
+    const answer = await service.send('PUT', `/v1/wallets/${saver}/top-up`, { threshold: '100', package: 'starter', cap, ...body })
+    t.equal(answer.status, 200)
+    return { saver: { type: 'top_up', id: null } }
+  }
+  const paymentsOf = async (wallet: string) => (await service.get(`/v1/wallets/${wallet}/payments`)).body.data
   await socket.settled()
   await sleep(1_600)
 
@@ -217,6 +231,83 @@ t.test('every mutation pushes the wallets it touched, and no others', async (t) 
       run: async () => {
         await made(`/v1/wallets/${main}/unfreeze`, { reason: 'x' }, admin)
         return { main: { type: 'status', id: null } }
+      },
+    },
+    {
+      name: 'an order: nothing that a reader sees',
+      run: async () => {
+        await made('/v1/purchases', { wallet: buyer, package: 'basic' })
+        return {}
+      },
+    },
+    {
+      name: 'an order that is paid',
+      run: async () => {
+        await atSandbox(service, order, 'pay')
+        return { buyer: { type: 'payment', id: order.id } }
+      },
+    },
+    {
+      name: 'an order that came to nothing',
+      run: async () => {
+        await atSandbox(service, unpaid, { status: 'failed', failure: 'it was canceled' })
+        return {}
+      },
+    },
+    {
+      name: 'money that a bank takes',
+      run: async () => {
+        await atSandbox(service, order, 'dispute')
+        return { buyer: { type: 'payment', id: order.id } }
+      },
+    },
+    {
+      name: 'money that a bank gives back',
+      run: async () => {
+        await atSandbox(service, order, 'win')
+        return { buyer: { type: 'payment', id: order.id } }
+      },
+    },
+    {
+      name: 'a payment that is read again',
+      run: async () => {
+        await service.rooms.billing.sync(`sandbox_${order.id}`, 'test')
+        return {}
+      },
+    },
+    {
+      name: 'money that is given back in part',
+      run: async () => {
+        await made(`/v1/admin/payments/${order.id}/refund`, { amount: '1.00', reason: 'x' }, admin)
+        return { buyer: { type: 'payment', id: order.id } }
+      },
+    },
+    {
+      name: 'a code',
+      run: async () => {
+        await made('/v1/redemptions', { wallet: buyer, code: 'HELLO' })
+        return { buyer: { type: 'redeem', id: /^rdm_/ } }
+      },
+    },
+    { name: 'a top-up that is set', run: () => topUp({}) },
+    { name: 'a top-up that is set to the same', run: async () => (await topUp({})) && {} },
+    {
+      name: 'a charge that takes credits below where they are topped up',
+      run: async () => ({ saver: { type: 'charge', id: (await made('/v1/charges', { wallet: saver, amount: '60' })).id } }),
+    },
+    {
+      name: 'a top-up that is paid',
+      run: async () => {
+        await service.rooms.billing.runTopUps()
+        return { saver: { type: 'payment', id: (await paymentsOf(saver))[0].id } }
+      },
+    },
+    { name: 'a top-up that is set to more', run: () => topUp({ threshold: '5000' }) },
+    {
+      name: 'a top-up that reaches its cap',
+      run: async () => {
+        await service.rooms.billing.runTopUps()
+        return { saver: { type: 'top_up', id: null } }
       },
     },
     {

@@ -26,6 +26,7 @@ t.test('subscribing', async (t) => {
   const [a, b, c] = [await service.wallet('10'), await service.wallet('20'), await service.wallet('30')]
   const ownerOf = async (wallet: string) => (await service.get(`/v1/wallets/${wallet}`)).body.owner as string
   const charge = (wallet: string) => service.made('/v1/charges', { wallet, amount: '1' })
+  const idsIn = ({ wallets }: Body) => wallets.map(({ wallet_id }: Body) => wallet_id)
 
   t.test('one wallet: its present state, in the documented form', async (t) => {
     const socket = await openSocket(t, port, { key })
@@ -50,6 +51,8 @@ t.test('subscribing', async (t) => {
     const socket = await openSocket(t, port, { key })
     const states = await socket.follow([a, await ownerOf(b), b, a])
     t.same([...states.keys()], [a, b])
+    const { result } = await socket.call('wallet.subscribe', { wallets: [c, await ownerOf(a), b, a] })
+    t.same(idsIn(result), [c, a, b], 'in the order of the names, each at the first of its own')
     await charge(b)
     await socket.settled()
     t.equal(socket.balances(b).length, 1)
@@ -72,7 +75,7 @@ t.test('subscribing', async (t) => {
   t.test('a backend that names none gets the wallets of its client', async (t) => {
     const socket = await openSocket(t, port, { key })
     const states = await socket.follow()
-    t.same([...states.keys()].sort(), [a, b, c].sort())
+    t.same([...states.keys()], [a, b, c].sort(), 'in the order of their ids')
     t.same(await (await openSocket(t, port, { key: service.other.key })).follow(), new Map(), 'another has none')
     const admin = await openSocket(t, port, { key: service.adminKey })
     t.equal((await admin.follow()).size, 3, 'an admin sees all')
@@ -86,6 +89,18 @@ t.test('subscribing', async (t) => {
       const { error } = await socket.call('wallet.subscribe', { wallets })
       t.match(error, { code: -32602, data: { code: 'wallet_not_found', wallet: wallets.at(-1), retryable: false } })
     }
+  })
+
+  t.test('naming none means those that are there by then', async (t) => {
+    const socket = await openSocket(t, port, { key: await service.tokenFor('dave') })
+    t.same(await socket.follow(), new Map())
+    const own = await service.wallet('5', { owner: 'user:dave' })
+    await charge(own)
+    await socket.settled()
+    t.same(socket.notifications, [], 'one that was opened later is not followed')
+    t.same([...(await socket.follow()).keys()], [own], 'until it is asked for')
+    await charge(own)
+    await socket.until(({ params }) => params.wallet_id === own && params.balance === '3')
   })
 
   t.test('a call that is refused leaves nothing behind', async (t) => {
@@ -192,9 +207,9 @@ t.test('calls', async (t) => {
     [call({ params: { wallets: [] } }), -32602, 7, 'invalid_request'],
     [call({ params: { wallets: ['nonsense'] } }), -32602, 7, 'invalid_request'],
     [call({ params: { wallets: [wallet, 5] } }), -32602, 7, 'invalid_request'],
-    [call({ params: { after_seq: -1 } }), -32602, 7, 'invalid_request'],
-    [call({ params: { after_seq: 1.5 } }), -32602, 7, 'invalid_request'],
-    [call({ params: { after_seq: '1' } }), -32602, 7, 'invalid_request'],
+    [call({ params: { wallets: [wallet], after_seq: -1 } }), -32602, 7, 'invalid_request'],
+    [call({ params: { wallets: [wallet], after_seq: 1.5 } }), -32602, 7, 'invalid_request'],
+    [call({ params: { wallets: [wallet], after_seq: '1' } }), -32602, 7, 'invalid_request'],
     [call({ params: { transactions: 'yes' } }), -32602, 7, 'invalid_request'],
     [call({ params: { wallets: [ABSENT] } }), -32602, 7, 'wallet_not_found'],
     [call({ method: 'session.ping', params: { a: 1 } }), -32602, 7, 'invalid_request'],
@@ -214,6 +229,21 @@ t.test('calls', async (t) => {
     }
     t.equal(socket.ws.readyState, socket.ws.OPEN, 'none of it closes the socket')
     t.equal((await socket.follow([wallet])).size, 1)
+  })
+
+  t.test('a place in the ledger is of one wallet', async (t) => {
+    const socket = await openSocket(t, port, { key: service.client.key })
+    const second = await service.wallet('1')
+    const pointed = { code: -32602, data: { code: 'invalid_request', errors: [{ pointer: '/params/after_seq' }] } }
+    for (const wallets of [undefined, [wallet, second], [wallet, wallet]]) {
+      const { error } = await socket.call('wallet.subscribe', { ...(wallets && { wallets }), transactions: true, after_seq: 0 })
+      t.match(error, pointed, `of ${wallets?.length ?? 'all'}`)
+    }
+    t.ok((await socket.call('wallet.subscribe', { wallets: [wallet], transactions: true, after_seq: 0 })).result)
+    t.match((await socket.call('wallet.subscribe', { wallets: [], after_seq: 0 })).error.data.errors, [{ pointer: '/params/wallets' }])
+    await service.made('/v1/charges', { wallet: second, amount: '0.1' })
+    await socket.settled()
+    t.same(socket.balances(second), [], 'and nothing of a refused call holds')
   })
 
   t.test('without its database: "try again", and nothing is followed', async (t) => {

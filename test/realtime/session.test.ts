@@ -4,6 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Principal } from '../../src/auth/principal.ts'
 import { fail, refusal } from '../../src/kernel/errors.ts'
+import { fromWireId, toWireId } from '../../src/kernel/ids.ts'
 import type { Feed, Listener, State, Topic } from '../../src/realtime/feed.ts'
 import { balanceText } from '../../src/realtime/frames.ts'
 import { Session, type Wire } from '../../src/realtime/session.ts'
@@ -68,8 +69,11 @@ class PuppetFeed {
   fell(walletId: string): void {
     for (const listener of this.listeners.get(walletId) ?? []) listener.onLow(this.topics.get(walletId) as Topic)
   }
+  /** What `join` waits for. */
+  joined: Promise<void> = Promise.resolve()
   async join(ids: readonly string[], listener: Listener) {
     for (const id of ids) this.listeners.set(id, (this.listeners.get(id) ?? new Set()).add(listener))
+    await this.joined
     return ids.map((id) => this.topics.get(id) ?? null)
   }
   leave(id: string, listener: Listener): void {
@@ -80,12 +84,13 @@ class PuppetFeed {
 function setUp() {
   const [wire, feed] = [new PuppetWire(), new PuppetFeed()]
   const readings: [number, number][] = []
-  const ledger = { away: false }
+  const ledger = { away: false, delivery: Promise.resolve() }
   const session = new Session(wire, {
     feed: feed as unknown as Feed,
-    resolve: async (wallets) => [...(wallets ?? feed.topics.keys())],
+    resolve: async (wallets) => wallets?.map((id) => fromWireId('wallet', id) ?? '') ?? [...feed.topics.keys()],
     async transactions(_walletId, afterSeq, toSeq) {
       readings.push([afterSeq, toSeq])
+      await ledger.delivery
       if (ledger.away) throw fail('storage_unavailable', 'away')
       return Array.from({ length: Math.min(200, toSeq - afterSeq) }, (_, i) => ({ seq: afterSeq + 1 + i }))
     },
@@ -109,7 +114,7 @@ function checks(n: number, of: { check(): void }): void {
 }
 
 t.test('a reader that is slow gets the newest state of each wallet', async (t) => {
-  const { wire, feed, subscribe } = setUp()
+  const { wire, feed, session, subscribe } = setUp()
   for (const n of [1, 2, 3]) feed.set(WALLET(n), 1)
   await subscribe()
   wire.frames.length = 0
@@ -118,7 +123,8 @@ t.test('a reader that is slow gets the newest state of each wallet', async (t) =
     for (const n of [1, 2, 3]) feed.set(WALLET(n), version)
     await turn()
   }
-  t.same(wire.frames, [], 'nothing is added to what waits')
+  session.pinged(Buffer.alloc(0))
+  t.same([wire.frames, wire.pongs], [[], 0], 'nothing is added to what waits')
   wire.drain()
   await settle()
   t.same(wire.balances(), [50, 50, 50])
@@ -126,6 +132,35 @@ t.test('a reader that is slow gets the newest state of each wallet', async (t) =
   feed.set(WALLET(2), 52)
   await settle()
   t.same(wire.balances(), [50, 50, 50, 52], 'changes of one turn go out together')
+})
+
+t.test('a wallet that is subscribed to anew is told in the answer, and nothing of before comes behind it', async (t) => {
+  const { wire, feed, session, subscribe } = setUp()
+  feed.set(WALLET(1), 1)
+  await subscribe()
+  const answers = () =>
+    wire.frames.flatMap(({ result }) => (Array.isArray(result?.wallets) ? result.wallets.map(({ version }: Body) => version) : []))
+  // The reader is slow, so that each state waits.
+  wire.bufferedAmount = 64 * 1024 + 1
+  feed.set(WALLET(1), 2)
+  await settle()
+  await subscribe()
+  wire.drain()
+  await settle()
+  t.same([answers(), wire.balances()], [[1, 2], []], 'what the answer said is not said again')
+
+  wire.bufferedAmount = 64 * 1024 + 1
+  feed.set(WALLET(1), 3)
+  await settle()
+  session.receive(JSON.stringify({ jsonrpc: '2.0', id: 2, method: 'wallet.unsubscribe' }))
+  await settle()
+  // Nobody looked at it any more, so the feed begins anew.
+  feed.topics.delete(WALLET(1))
+  feed.set(WALLET(1), 4)
+  await subscribe()
+  wire.drain()
+  await settle()
+  t.same([answers(), wire.balances()], [[1, 2, 4], []], 'nor is what it was when it was left')
 })
 
 t.test('a reader that takes nothing is cut off, one that takes a little is not', async (t) => {
@@ -206,13 +241,14 @@ t.test('a wallet that fell is told behind its state, if it is still low', async 
 t.test('ledger rows wait for the reader, and for the database', async (t) => {
   const { wire, feed, session, subscribe, readings, ledger } = setUp()
   feed.set(WALLET(1), 1_000)
+  const wallet = toWireId('wallet', WALLET(1))
   const rows = () => wire.frames.filter(({ method }) => method === 'wallet.transaction').map(({ params }) => params.seq)
   const send = wire.send.bind(wire)
   wire.send = (text, done) => {
     wire.bufferedAmount += text.length * 10
     send(text, done)
   }
-  await subscribe({ transactions: true, after_seq: 0 })
+  await subscribe({ wallets: [wallet], transactions: true, after_seq: 0 })
   t.equal(rows().length, 200, 'one reading fills what may wait')
   await settle()
   t.equal(rows().length, 200)
@@ -234,14 +270,76 @@ t.test('ledger rows wait for the reader, and for the database', async (t) => {
   )
   t.same(wire.balances(), [], 'and no state twice for it')
   t.ok(readings.length <= 8, `${readings.length} readings`)
-  await subscribe({ transactions: true, after_seq: 5_000 })
+  await subscribe({ wallets: [wallet], transactions: true, after_seq: 5_000 })
   feed.set(WALLET(1), 1_001)
   await settle()
   t.equal(rows().at(-1), 1_001, 'who claims to be ahead gets what is new')
   feed.set(WALLET(1), 20_000)
   wire.drain()
-  await subscribe({ transactions: true, after_seq: 0 })
+  await subscribe({ wallets: [wallet], transactions: true, after_seq: 0 })
   t.equal(rows().at(-200), 10_001, 'ten thousand are replayed, no more')
+})
+
+t.test('a socket that ends while it joins leaves again', async (t) => {
+  for (const how of ['forget', 'end'] as const) {
+    const { wire, feed, session, subscribe } = setUp()
+    feed.set(WALLET(1), 1)
+    let join = () => {}
+    feed.joined = new Promise((resolve) => {
+      join = resolve
+    })
+    await subscribe()
+    t.equal(feed.listeners.get(WALLET(1))?.size, 1)
+    if (how === 'forget') session.forget()
+    else session.end(1012, 'restarting', 1)
+    const { length } = wire.frames
+    join()
+    await settle()
+    t.equal(feed.listeners.get(WALLET(1))?.size, 0, `after ${how}`)
+    t.equal(wire.frames.length, length)
+  }
+})
+
+t.test('calls that were answered are not counted as waiting', async (t) => {
+  const { wire, feed, subscribe } = setUp()
+  feed.set(WALLET(1), 1)
+  for (let call = 0; call < 70; call += 1) {
+    // Sixty at once and twenty a second are allowed.
+    if (call === 50) await new Promise((resolve) => setTimeout(resolve, 1_000))
+    await subscribe()
+  }
+  t.equal(wire.closed, null)
+  t.equal(wire.frames.filter(({ result }) => result).length, 70)
+})
+
+t.test('after a restore ledger rows go on from where the shorter ledger ends', async (t) => {
+  const { wire, feed, subscribe } = setUp()
+  feed.set(WALLET(1), 1_000)
+  await subscribe({ transactions: true })
+  const rows = () => wire.frames.filter(({ method }) => method === 'wallet.transaction').map(({ params }) => params.seq)
+  feed.set(WALLET(1), 500)
+  await settle()
+  feed.set(WALLET(1), 502)
+  await settle()
+  t.same(rows(), [501, 502])
+})
+
+t.test('rows that were being read for a subscription which has ended are not sent', async (t) => {
+  const { wire, feed, session, subscribe, ledger } = setUp()
+  feed.set(WALLET(1), 3)
+  let deliver = () => {}
+  ledger.delivery = new Promise((resolve) => {
+    deliver = resolve
+  })
+  await subscribe({ wallets: [toWireId('wallet', WALLET(1))], transactions: true, after_seq: 0 })
+  session.receive(JSON.stringify({ jsonrpc: '2.0', id: 2, method: 'wallet.unsubscribe' }))
+  await settle()
+  deliver()
+  await settle()
+  t.same(
+    wire.frames.filter(({ method }) => method === 'wallet.transaction'),
+    [],
+  )
 })
 
 t.test('a stream does the same', async (t) => {
@@ -279,6 +377,8 @@ t.test('a stream does the same', async (t) => {
   t.equal(response.texts.length, 2)
   checks(1, stream)
   t.equal(response.texts.at(-1), ': alive\n\n')
+  checks(9, stream)
+  t.equal(response.texts.length, 3, 'and not again before its time')
   response.writableNeedDrain = true
   checks(10, stream)
   t.equal(response.destroyed, false)
@@ -292,6 +392,32 @@ t.test('a stream does the same', async (t) => {
   feed.set(WALLET(1), 10)
   await turn()
   t.match(second.texts.slice(1), [/^event: session\.closing\nretry: 1000\n/], 'nothing comes behind the farewell')
+  t.equal(feed.listeners.get(WALLET(1))?.has(ended), false, 'and the wallet is left')
+
+  const third = new PuppetResponse()
+  await new Stream(feed as unknown as Feed, WALLET(1), third as unknown as ServerResponse).start()
+  const lows = () => third.texts.filter((text) => text.startsWith('event: wallet.low_balance')).length
+  third.writableNeedDrain = true
+  feed.set(WALLET(1), 11, true)
+  feed.fell(WALLET(1))
+  feed.set(WALLET(1), 12)
+  third.writableNeedDrain = false
+  third.emit('drain')
+  await turn()
+  t.equal(lows(), 0, 'it rose before anybody could read it')
+  feed.set(WALLET(1), 13, true)
+  feed.fell(WALLET(1))
+  await turn()
+  feed.set(WALLET(1), 14, true)
+  await turn()
+  t.equal(lows(), 1, 'once')
+
+  const gone = new PuppetResponse()
+  const late = new Stream(feed as unknown as Feed, WALLET(1), gone as unknown as ServerResponse)
+  const started = late.start()
+  gone.destroyed = true
+  await started
+  t.equal(feed.listeners.get(WALLET(1))?.has(late), false, 'a reader who left meanwhile leaves nothing')
 })
 
 t.test('credentials are asked about once each, and a database that is away has revoked nothing', async (t: Test) => {

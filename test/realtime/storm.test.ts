@@ -193,6 +193,11 @@ class Watch {
   }
 }
 
+/** Of more numbers than a call takes arguments. */
+function largest(numbers: readonly number[]): number {
+  return numbers.reduce((most, number) => (number > most ? number : most), 0)
+}
+
 async function storm(
   t: Test,
   service: TestService,
@@ -226,7 +231,9 @@ async function storm(
       () => stopped,
       (answer) => {
         const now = performance.now()
-        spans.set(phase, [...(spans.get(phase) ?? []), now - started])
+        const known = spans.get(phase)
+        if (known) known.push(now - started)
+        else spans.set(phase, [now - started])
         started = now
         if (answer.status >= 500) failures.push(`${answer.status} ${answer.body?.code} during ${phase}`)
         const { wallet } = answer.body ?? {}
@@ -260,7 +267,7 @@ async function storm(
     phase = fault.name
     const before = watches.map(({ staleness }) => staleness.length)
     await fault.strike(FAULT_MS_MIN + random() * (FAULT_MS_MAX - FAULT_MS_MIN))
-    worst.push([phase, Math.max(0, ...watches.flatMap(({ staleness }, i) => staleness.slice(before[i])))])
+    worst.push([phase, largest(watches.flatMap(({ staleness }, i) => staleness.slice(before[i])))])
   }
   stopped = true
   phase = 'over'
@@ -285,7 +292,7 @@ async function storm(
     `staleness of ${staleness.length} expectations: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms (at most ${STALE_MS_MAX})`,
   )
   for (const name of new Set(worst.map(([phase]) => phase))) {
-    const stalest = Math.max(...worst.filter(([phase]) => phase === name).map(([, ms]) => ms))
+    const stalest = largest(worst.filter(([phase]) => phase === name).map(([, ms]) => ms))
     const money = (spans.get(name) ?? []).sort((a, b) => a - b)
     const p99 = money[Math.floor(0.99 * (money.length - 1))] ?? 0
     t.comment(
