@@ -13,7 +13,7 @@ import { createKeyStore } from '../src/auth/key-store-prisma.ts'
 import { startEmbedded } from '../src/platform/embedded.ts'
 import { migrate } from '../src/platform/migrate.ts'
 import { createPrisma } from '../src/platform/prisma.ts'
-import { MIGRATIONS_DIR, seedPrices } from '../src/prepare.ts'
+import { MIGRATIONS_DIR, seedLists } from '../src/prepare.ts'
 
 /** What a measurement runs on: a database of its own, the services as processes of their own, wallets with credits. */
 
@@ -38,7 +38,7 @@ export async function openDatabase(): Promise<Database> {
   const database = given ? await createOn(given) : await embedded()
   try {
     await migrate(database.url, { dir: MIGRATIONS_DIR, log })
-    await seedPrices(database.url)
+    await seedLists(database.url)
     const described = await ask(
       database.url,
       `select current_setting('server_version') as v, current_setting('fsync') as fsync,
