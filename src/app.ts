@@ -6,10 +6,17 @@ import { isActiveIn } from './auth/authenticate.ts'
 import { guardPlugin } from './auth/guard.ts'
 import { authRoutes } from './auth/routes.ts'
 import { batchRoutes } from './batch/routes.ts'
+import { billingAdminRoutes } from './billing/admin/routes.ts'
+import { promotionRoutes } from './billing/promotion/routes.ts'
+import { billingRoutes } from './billing/routes.ts'
+import { sandboxRoutes } from './billing/sandbox/routes.ts'
+import { stripeRoutes } from './billing/stripe/routes.ts'
+import { topUpRoutes } from './billing/top-up/routes.ts'
 import { chargeRoutes } from './charges/routes.ts'
 import type { Config } from './config.ts'
 import { demoRoutes } from './demo/routes.ts'
 import { contextPlugin } from './http/context.ts'
+import { corsPlugin } from './http/cors.ts'
 import { document, tidy } from './http/document.ts'
 import { errorHandlerPlugin } from './http/error-handler.ts'
 import { errorPagePlugin } from './http/error-page.ts'
@@ -34,6 +41,7 @@ export async function buildApp(config: Config, rooms: Rooms, logger: Logger): Pr
   await app.register(contextPlugin, { allowedHosts: config.ALLOWED_HOSTS.length > 0 ? config.ALLOWED_HOSTS : null })
   await app.register(errorHandlerPlugin)
   await app.register(jsonBodyPlugin)
+  if (config.ALLOWED_ORIGINS.length > 0) await app.register(corsPlugin, { allowedOrigins: config.ALLOWED_ORIGINS })
   await app.register(guardPlugin, {
     store: rooms.keys,
     jwt: {
@@ -61,6 +69,16 @@ export async function buildApp(config: Config, rooms: Rooms, logger: Logger): Pr
     reservationRoutes(v1, { reads: rooms.reservationReads, walletReads: rooms.walletReads, check: rooms.check })
     chargeRoutes(v1, { lane, reads: rooms.chargeReads, prices: rooms.prices, estimate: rooms.estimate })
     pricingRoutes(v1, { store: rooms.priceStore, keeper: rooms.prices })
+    const { billing } = rooms
+    const returns = { defaultUrl: config.CHECKOUT_RETURN_URL ?? null, allowedOrigins: config.CHECKOUT_RETURN_ORIGINS }
+    billingRoutes(v1, { ...billing, lane, wallets: rooms.walletReads, prices: rooms.prices, returns })
+    topUpRoutes(v1, { ...billing, lane, wallets: rooms.walletReads, prices: rooms.prices, returns })
+    promotionRoutes(v1, { promotions: billing.promotions, lane, wallets: rooms.walletReads })
+    billingAdminRoutes(v1, billing)
+    if (billing.gateway?.provider === 'stripe') {
+      await v1.register(stripeRoutes, { inbox: billing.inbox, secrets: config.STRIPE_WEBHOOK_SECRET, processSoon: billing.processSoon })
+    }
+    if (billing.gateway?.provider === 'sandbox') await v1.register(sandboxRoutes, { store: billing.sandbox, sync: billing.sync })
     authRoutes(v1, { store: rooms.keys })
     await realtimeRoutes(v1, {
       feed: rooms.feed,
@@ -71,8 +89,9 @@ export async function buildApp(config: Config, rooms: Rooms, logger: Logger): Pr
     })
   })
   if (config.NODE_ENV !== 'production') {
-    const { lane, keys, operations, walletReads: wallets, reservationReads: reservations } = rooms
-    demoRoutes(app, { lane, keys, operations: operations.batchable, wallets, reservations })
+    const { lane, keys, operations, walletReads: wallets, reservationReads: reservations, prices, billing } = rooms
+    const { gateway, packages, orders, promotions } = billing
+    demoRoutes(app, { lane, keys, operations: operations.batchable, wallets, reservations, prices, gateway, packages, orders, promotions })
   }
   await app.ready()
   return app

@@ -11,11 +11,12 @@ import { examples, Failure, newCommand, type Ports } from './cli/command.ts'
 const COMMANDS: readonly (readonly [name: string, summary: string, load: () => Promise<{ command(ports: Ports): Command }>])[] = [
   ['start', 'start the service', () => import('./cli/start.ts')],
   ['migrate', 'bring the database to this version, or show where it stands', () => import('./cli/migrate.ts')],
-  ['seed', 'add the first price list, and with --demo a client to try things with', () => import('./cli/seed.ts')],
+  ['seed', 'add the first prices and packages, and with --demo a client to try things with', () => import('./cli/seed.ts')],
   ['keys', 'create, list and revoke API keys', () => import('./cli/keys.ts')],
   ['token', 'mint a token for a person', () => import('./cli/token.ts')],
   ['prices', 'import public price lists and decide on what is implausible in them', () => import('./cli/prices.ts')],
   ['verify', 'check every invariant of the book', () => import('./cli/verify.ts')],
+  ['reconcile', "compare the payment provider's books with ours", () => import('./cli/reconcile.ts')],
   ['doctor', 'check the installation and say what to do', () => import('./cli/doctor.ts')],
   ['replay', 'replay a recorded trace against a running service', () => import('./cli/replay.ts')],
 ]
@@ -28,7 +29,7 @@ const ports: Ports = {
   env: process.env,
   migrationsDir: fileURLToPath(new URL('../prisma/migrations', import.meta.url)),
   startService: async (env) => (await import('./main.ts')).start(env),
-  seedPrices: async (url) => (await import('./prepare.ts')).seedPrices(url),
+  seedLists: async (url) => (await import('./prepare.ts')).seedLists(url),
   async openLane(url) {
     const [{ createRooms }, { createLogger }] = await Promise.all([import('./wire.ts'), import('./platform/logger.ts')])
     const rooms = await createRooms(url, createLogger({ level: 'warn' }))
@@ -37,6 +38,11 @@ const ports: Ports = {
       submitAll: (commands) => Promise.all(rooms.lane.submitAll(commands)),
       close: rooms.close,
     }
+  },
+  async openBilling(url, payments) {
+    const [{ createRooms }, { createLogger }] = await Promise.all([import('./wire.ts'), import('./platform/logger.ts')])
+    const rooms = await createRooms(url, createLogger({ level: 'silent' }), { payments })
+    return { reconcile: rooms.billing.reconcile, close: rooms.close }
   },
 }
 

@@ -10,6 +10,10 @@ const list = z.string().transform((text) =>
     .map((part) => part.trim())
     .filter((part) => part !== ''),
 )
+const origins = list.refine(
+  (texts) => texts.every((text) => URL.canParse(text) && new URL(text).origin === text),
+  'must be origins such as https://app.example.com: scheme and host, no path, no slash at the end',
+)
 const postgresUrl = z.string().regex(/^postgres(?:ql)?:\/\//, 'must start with postgresql://')
 const secret = z.string().min(32, 'must have at least 32 characters')
 
@@ -34,13 +38,28 @@ const environment = z.object({
   ALLOWED_HOSTS: list.default([]),
   /** Proxies (addresses or CIDR blocks) whose X-Forwarded-* headers count. */
   TRUSTED_PROXIES: list.default([]),
-  /** Origins of pages whose browsers may open sockets, beside the service's own. */
-  ALLOWED_ORIGINS: list.default([]),
+  /** Origins of pages that may open sockets and call the API (CORS), beside the service's own. */
+  ALLOWED_ORIGINS: origins.default([]),
   /** Carries changes of wallets between several processes. One process needs none. */
   REDIS_URL: z
     .string()
     .regex(/^rediss?:\/\//, 'must start with redis:// or rediss://')
     .optional(),
+  /** Takes payments by Stripe: `sk_…` or `rk_…`. Without it development has a sandbox, and production takes none. */
+  STRIPE_SECRET_KEY: z
+    .string()
+    .regex(/^(?:sk|rk)_(?:test|live)_[A-Za-z0-9_]+$/, 'must look like sk_live_… or sk_test_…')
+    .optional(),
+  /** Secrets of the webhook endpoint, `whsec_…`; two while they are changed. */
+  STRIPE_WEBHOOK_SECRET: list
+    .refine((secrets) => secrets.every((secret) => /^whsec_.{16,}$/.test(secret)), 'must look like whsec_…')
+    .default([]),
+  /** Where Stripe answers, for tests. Refused in production. */
+  STRIPE_API_URL: z.url({ protocol: /^https?$/ }).optional(),
+  /** Where customers are sent after paying, unless the purchase says where. */
+  CHECKOUT_RETURN_URL: z.url({ protocol: /^https?$/ }).optional(),
+  /** Origins that purchases may name to send customers to. */
+  CHECKOUT_RETURN_ORIGINS: origins.default([]),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   /** Serve /docs. On in development, off in production unless set. */
   DOCS: flag.optional(),
@@ -76,12 +95,26 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     throw new ConfigError(parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`))
   }
   const config = parsed.data
+  // Without one everybody could sign.
+  if (config.STRIPE_SECRET_KEY && config.STRIPE_WEBHOOK_SECRET.length === 0) {
+    throw new ConfigError(['STRIPE_WEBHOOK_SECRET: is required with STRIPE_SECRET_KEY (whsec_…, from the webhook endpoint in Stripe)'])
+  }
   if (config.NODE_ENV === 'production') {
     const missing: string[] = []
     if (!config.DATABASE_URL) missing.push('DATABASE_URL: is required in production (postgresql://user:password@host/database)')
     if (!config.JWT_SECRET && !config.JWKS_URL)
       missing.push('JWT_SECRET: is required in production, at least 32 characters (or set JWKS_URL)')
+    if (config.STRIPE_API_URL) missing.push('STRIPE_API_URL: is for tests and cannot be set in production')
     if (missing.length > 0) throw new ConfigError(missing)
   }
   return Object.freeze({ ...config, DOCS: config.DOCS ?? config.NODE_ENV !== 'production' })
+}
+
+/** Who takes payments. */
+export type Payments = { readonly stripe: { readonly secretKey: string; readonly apiUrl: string | undefined } } | 'sandbox'
+
+/** Stripe where there is a key, in development otherwise a sandbox, in production nobody. */
+export function paymentsOf(config: Pick<Config, 'NODE_ENV' | 'STRIPE_SECRET_KEY' | 'STRIPE_API_URL'>): Payments | null {
+  if (config.STRIPE_SECRET_KEY) return { stripe: { secretKey: config.STRIPE_SECRET_KEY, apiUrl: config.STRIPE_API_URL } }
+  return config.NODE_ENV === 'production' ? null : 'sandbox'
 }

@@ -1,6 +1,6 @@
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.ts'
-import { ConfigError, readConfig } from './config.ts'
+import { ConfigError, paymentsOf, readConfig } from './config.ts'
 import { createLogger } from './platform/logger.ts'
 import { prepare } from './prepare.ts'
 import { createRooms } from './wire.ts'
@@ -29,7 +29,11 @@ export async function start(env: NodeJS.ProcessEnv): Promise<void> {
   try {
     const prepared = await prepare(config, logger)
     opened.push(prepared.stop)
-    const rooms = await createRooms(prepared.databaseUrl, logger, { redisUrl: config.REDIS_URL })
+    const rooms = await createRooms(prepared.databaseUrl, logger, {
+      redisUrl: config.REDIS_URL,
+      payments: paymentsOf(config),
+      checkoutReturnUrl: config.CHECKOUT_RETURN_URL,
+    })
     opened.push(rooms.close)
     const app = await buildApp(prepared.config, rooms, logger)
     opened.push(() => app.close())

@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { DEFAULT_CLIENT_NAME } from './auth/create-client.ts'
 import { issueKey } from './auth/issue-key.ts'
 import { createKeyStore } from './auth/key-store-prisma.ts'
+import { PACKAGE_SEED } from './billing/package.ts'
+import { packageStore } from './billing/packages-prisma.ts'
 import type { Config } from './config.ts'
 import { newId } from './kernel/ids.ts'
 import { startEmbedded } from './platform/embedded.ts'
@@ -44,7 +46,7 @@ export async function prepare(config: Config, logger: Logger): Promise<Prepared>
       // Tokens that name no client are of this one.
       const client = await createKeyStore(prisma).findOrCreateClient({ id: newId(), name: DEFAULT_CLIENT_NAME, createdAt: Date.now() })
       if (!development) return null
-      await priceStore(prisma).seed(SEED, SEED_EFFECTIVE_FROM)
+      await seedInto(prisma)
       return firstKey(config, prisma, client.id)
     })
     return {
@@ -102,9 +104,22 @@ async function withPrisma<T>(url: string, work: (prisma: PrismaClient) => Promis
   }
 }
 
-/** Adds the first price list where there are no prices yet. @returns how many versions it added */
-export function seedPrices(url: string): Promise<number> {
-  return withPrisma(url, (prisma) => priceStore(prisma).seed(SEED, SEED_EFFECTIVE_FROM))
+/** How many versions were added. */
+export interface Seeded {
+  readonly prices: number
+  readonly packages: number
+}
+
+/** Adds what the first lists of prices and of packages name and the database does not know. */
+export function seedLists(url: string): Promise<Seeded> {
+  return withPrisma(url, seedInto)
+}
+
+async function seedInto(prisma: PrismaClient): Promise<Seeded> {
+  return {
+    prices: await priceStore(prisma).seed(SEED, SEED_EFFECTIVE_FROM),
+    packages: await packageStore(prisma).seed(PACKAGE_SEED, SEED_EFFECTIVE_FROM),
+  }
 }
 
 interface FirstKey {

@@ -1,9 +1,27 @@
 import { createKeyStore } from './auth/key-store-prisma.ts'
+import type { Gateway } from './billing/gateway.ts'
+import { inbox } from './billing/inbox-prisma.ts'
+import { packageStore } from './billing/packages-prisma.ts'
+import { paymentReads } from './billing/payments-prisma.ts'
+import { createProcessor } from './billing/processor.ts'
+import { firstPaymentStore, redemptionStore } from './billing/promotion/store-pg.ts'
+import { type PromotionStore, promotionStore } from './billing/promotion/store-prisma.ts'
+import { type Reconciled, reconcile } from './billing/reconcile.ts'
+import { createSandboxGateway } from './billing/sandbox/gateway.ts'
+import { sandboxStore } from './billing/sandbox/store-prisma.ts'
+import { paymentStore } from './billing/store-pg.ts'
+import { createStripeGateway } from './billing/stripe/gateway.ts'
+import { type SyncOutcome, sync } from './billing/sync.ts'
+import { outbox } from './billing/top-up/outbox-prisma.ts'
+import { topUpReads } from './billing/top-up/reads-prisma.ts'
+import { runTopUps } from './billing/top-up/run-top-ups.ts'
+import { topUpStore } from './billing/top-up/store-pg.ts'
 import { estimateWith } from './charges/estimated.ts'
 import { chargeOperations } from './charges/operations.ts'
 import { chargeReads } from './charges/reads-prisma.ts'
 import type { Estimate } from './charges/schemas.ts'
 import { chargeStore } from './charges/store-pg.ts'
+import type { Payments } from './config.ts'
 import { startCounterThread } from './estimates/counter-thread.ts'
 import { createEstimator } from './estimates/estimate.ts'
 import { grantOperations } from './grants/operations.ts'
@@ -14,6 +32,8 @@ import { clearOldAnswers } from './jobs/retention.ts'
 import { retentionStore } from './jobs/retention-store-prisma.ts'
 import { type JobRunner, startJobs } from './jobs/runner.ts'
 import { sweep } from './jobs/sweep.ts'
+import { fail } from './kernel/errors.ts'
+import { HOUR_MS } from './kernel/time.ts'
 import { createBatchStore } from './ledger/batch-pg.ts'
 import { Lane } from './ledger/lane.ts'
 import { Places } from './ledger/places.ts'
@@ -22,6 +42,7 @@ import { type Listening, listen } from './platform/listen-pg.ts'
 import type { Logger } from './platform/logger.ts'
 import { createPrisma } from './platform/prisma.ts'
 import { keepPriceBook, type PriceBookKeeper } from './pricing/price-book.ts'
+import type { PriceBook } from './pricing/prices.ts'
 import { priceStore } from './pricing/store-prisma.ts'
 import { NO_BUS } from './realtime/bus.ts'
 import { createRedisBus } from './realtime/bus-redis.ts'
@@ -45,9 +66,23 @@ const SWEEP_SECONDS = 1
 /** Where the database announces new versions of prices; the migration names it too. */
 const PRICES_CHANNEL = 'farebox_prices'
 const RETENTION_SECONDS = 3_600
+/** Events that were not worked off as they came: their process died, or the provider did not answer. */
+const EVENTS_SECONDS = 2
+const TOP_UPS_SECONDS = 1
+const RECONCILE_SECONDS = 3_600
+/** Windows overlap, so that an hour without a job leaves no gap. */
+const RECONCILE_WINDOW_MS = 6 * HOUR_MS
 
 /** The rooms whose rows pass through the lane. */
-export const ROW_STORES: readonly RowStore[] = [grantStore, chargeStore, reservationStore]
+export const ROW_STORES: readonly RowStore[] = [
+  grantStore,
+  chargeStore,
+  reservationStore,
+  paymentStore,
+  topUpStore,
+  redemptionStore,
+  firstPaymentStore,
+]
 
 /** Everything a running Farebox is made of, without HTTP. */
 export interface Rooms {
@@ -60,6 +95,7 @@ export interface Rooms {
   readonly prices: PriceBookKeeper
   readonly priceStore: ReturnType<typeof priceStore>
   readonly estimate: Estimate
+  readonly billing: Billing
   readonly feed: Feed
   readonly realtimeReads: RealtimeReads
   readonly realtimeTimes: RealtimeTimes
@@ -74,6 +110,28 @@ export interface Rooms {
   startJobs(): Promise<JobRunner>
   /** Finishes what is under way and gives up all connections. */
   close(): Promise<void>
+}
+
+/** Money in. */
+export interface Billing {
+  /** Null where no provider is configured. */
+  readonly gateway: Gateway | null
+  readonly packages: ReturnType<typeof packageStore>
+  readonly orders: ReturnType<typeof paymentReads>
+  readonly inbox: ReturnType<typeof inbox>
+  readonly sandbox: ReturnType<typeof sandboxStore>
+  readonly promotions: PromotionStore
+  readonly topUps: ReturnType<typeof topUpReads>
+  /** Tops up the wallets that the lane told of. */
+  runTopUps(): Promise<void>
+  /** Brings the order behind something at the provider up to date. */
+  sync(subject: string, cause: string): Promise<SyncOutcome>
+  /** Works off received events that are due. */
+  processEvents(): Promise<void>
+  /** The same, in the background. */
+  processSoon(): void
+  /** Compares a window of the provider's books with ours. */
+  reconcile(from: Date, to: Date, onProgress?: (checked: number) => void): Promise<Reconciled>
 }
 
 /** Operations need prices when they are decided, not when they are described: the documentation is made without a database. */
@@ -92,6 +150,10 @@ export function operationsOf(prices: Pick<PriceBookKeeper, 'current'>, estimate:
 /** What the rooms need to know of the installation beside the database. */
 export interface RoomOptions {
   readonly redisUrl?: string | undefined
+  /** Which provider takes payments, if any. */
+  readonly payments?: Payments | null | undefined
+  /** Where an owner goes after paying a top-up in person. */
+  readonly checkoutReturnUrl?: string | undefined
   /** Where they are not to be the usual ones. */
   readonly realtimeTimes?: Partial<RealtimeTimes> | undefined
 }
@@ -132,6 +194,10 @@ export function wireRooms(url: string, log: Logger, options: RoomOptions = {}): 
     }),
   )
   const lane = new Lane(batchStores, places, log)
+  const { payments: provider = null } = options
+  const sandbox = sandboxStore(prisma)
+  const gateway = provider === null ? null : provider === 'sandbox' ? createSandboxGateway(sandbox) : createStripeGateway(provider.stripe)
+  const billing = wireBilling(prisma, gateway, lane, log, sandbox, () => prices.current(), options.checkoutReturnUrl ?? null)
   const rooms = {
     lane,
     keys: createKeyStore(prisma),
@@ -142,6 +208,7 @@ export function wireRooms(url: string, log: Logger, options: RoomOptions = {}): 
     prices,
     priceStore: store,
     estimate,
+    billing,
     feed,
     realtimeReads: realtime,
     realtimeTimes,
@@ -166,8 +233,20 @@ export function wireRooms(url: string, log: Logger, options: RoomOptions = {}): 
             name: 'retention',
             everySeconds: RETENTION_SECONDS,
             timeLimitSeconds: 600,
-            run: () => Promise.all([clearOldAnswers(retentionStore(prisma)), realtime.clearOldTickets()]),
+            run: () => Promise.all([clearOldAnswers(retentionStore(prisma)), realtime.clearOldTickets(), outbox(prisma).clearOld()]),
           },
+          ...(gateway
+            ? [
+                { name: 'top-ups', everySeconds: TOP_UPS_SECONDS, timeLimitSeconds: 300, run: billing.runTopUps },
+                { name: 'payment-events', everySeconds: EVENTS_SECONDS, timeLimitSeconds: 300, run: billing.processEvents },
+                {
+                  name: 'reconcile',
+                  everySeconds: RECONCILE_SECONDS,
+                  timeLimitSeconds: 1_800,
+                  run: () => billing.reconcile(new Date(Date.now() - RECONCILE_WINDOW_MS), new Date()),
+                },
+              ]
+            : []),
         ],
         log,
       ),
@@ -182,6 +261,61 @@ export function wireRooms(url: string, log: Logger, options: RoomOptions = {}): 
       // After the lane, so that its last changes are told.
       await feed.close()
       await prisma.$disconnect()
+    },
+  }
+}
+
+function wireBilling(
+  prisma: ReturnType<typeof createPrisma>,
+  gateway: Gateway | null,
+  lane: Lane,
+  log: Logger,
+  sandbox: ReturnType<typeof sandboxStore>,
+  book: () => PriceBook,
+  returnUrl: string | null,
+): Billing {
+  const orders = paymentReads(prisma)
+  const events = inbox(prisma)
+  const packages = packageStore(prisma)
+  const topUps = topUpReads(prisma)
+  const promotions = promotionStore(prisma)
+  const configured = (): Gateway => {
+    if (!gateway) throw fail('payments_not_configured', 'No payment provider is configured.')
+    return gateway
+  }
+  const syncSubject = (subject: string, cause: string) => sync({ gateway: configured(), lane, orders }, subject, cause)
+  const processor = createProcessor({ inbox: events, sync: syncSubject, log })
+  return {
+    gateway,
+    packages,
+    orders,
+    inbox: events,
+    sandbox,
+    promotions,
+    topUps,
+    runTopUps: () =>
+      runTopUps({
+        gateway: configured(),
+        lane,
+        outbox: outbox(prisma),
+        reads: topUps,
+        orders,
+        packages,
+        book,
+        rules: promotions.rulesInForce,
+        sync: syncSubject,
+        returnUrl,
+        log,
+      }),
+    sync: syncSubject,
+    processSoon: processor.soon,
+    processEvents: processor.run,
+    async reconcile(from, to, onProgress) {
+      const result = await reconcile({ gateway: configured(), orders, sync: syncSubject }, from, to, onProgress)
+      if (result.repaired.length > 0) log.warn({ payments: result.repaired }, 'payments that no event had told of were made good')
+      if (result.disagreeing.length > 0)
+        log.error({ payments: result.disagreeing }, 'payments do not fit their orders: somebody has to look at them')
+      return result
     },
   }
 }

@@ -11,6 +11,8 @@ export const SCOPES = [
   'refunds:write',
   'prices:read',
   'prices:write',
+  'payments:read',
+  'payments:write',
   /** Implies every other scope and reaches every client. */
   'admin',
 ] as const

@@ -1,13 +1,13 @@
 import { sum } from '../grants/burn.ts'
-import { grants, isOver, putGrant } from '../grants/grant.ts'
-import { addGrant, fits } from '../grants/issue.ts'
+import { giveBack, type TakenPart } from '../grants/give-back.ts'
+import { fits } from '../grants/issue.ts'
 import { settle } from '../grants/settle.ts'
 import { formatCredits, type Micro, min } from '../kernel/credits.ts'
 import { refusal } from '../kernel/errors.ts'
 import type { Draft } from '../ledger/book.ts'
 import { done, type Outcome, refuse } from '../ledger/command.ts'
 import { post } from '../ledger/post.ts'
-import type { Draw, Transaction } from '../ledger/transaction.ts'
+import type { Transaction } from '../ledger/transaction.ts'
 import type { Wallet } from '../ledger/wallet.ts'
 import { type Charge, charges, collected } from './charge.ts'
 
@@ -49,27 +49,7 @@ export function refund(
   const room = fits(draft, wallet.id, amount)
   if (!room.ok) return room
 
-  const back: Draw[] = []
-  let fresh = 0n
-  for (const part of partsToRefund(charge, amount)) {
-    const grant = part.grantId === null ? undefined : draft.get(grants, wallet.id, part.grantId)
-    if (grant && !isOver(grant, draft.now)) {
-      putGrant(draft, { ...grant, remaining: grant.remaining + part.amount })
-      back.push({ grantId: grant.id, amount: part.amount })
-    } else {
-      fresh += part.amount
-    }
-  }
-  if (fresh > 0n) {
-    const grant = addGrant(draft, {
-      id: draft.nextId(),
-      walletId: wallet.id,
-      kind: 'refund',
-      amount: fresh,
-      reference: input.reference,
-    })
-    back.push({ grantId: grant.id, amount: fresh })
-  }
+  const back = giveBack(draft, wallet.id, partsToRefund(charge, amount), input.reference)
   const transaction = post(draft, {
     id: draft.commandId,
     walletId: wallet.id,
@@ -93,10 +73,10 @@ export function refund(
  * The next `amount` to give back, counting from the end of what the charge drew: first what had gone into debt (no grant),
  * then the draws backwards, skipping what earlier refunds gave back.
  */
-function partsToRefund(charge: Charge, amount: Micro): { grantId: string | null; amount: Micro }[] {
+function partsToRefund(charge: Charge, amount: Micro): TakenPart[] {
   const unbacked = collected(charge) - sum(charge.draws)
   const backwards = [{ grantId: null, amount: unbacked }, ...charge.draws.toReversed()]
-  const parts: { grantId: string | null; amount: Micro }[] = []
+  const parts: TakenPart[] = []
   let skip = charge.refunded
   let left = amount
   for (const draw of backwards) {

@@ -1,4 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander'
+import type { Reconciled } from '../billing/reconcile.ts'
+import type { Payments } from '../config.ts'
 import type { Answer, Command as LaneCommand } from '../ledger/command.ts'
 import type { Wallet } from '../ledger/wallet.ts'
 
@@ -11,6 +13,12 @@ export interface LaneAccess {
   close(): Promise<void>
 }
 
+/** The payment provider's books beside ours. */
+export interface BillingAccess {
+  reconcile(from: Date, to: Date, onProgress: (checked: number) => void): Promise<Reconciled>
+  close(): Promise<void>
+}
+
 /** What the commands need of the root files, which they may not import: `cli.ts` hands it in. */
 export interface Ports {
   readonly env: NodeJS.ProcessEnv
@@ -18,8 +26,9 @@ export interface Ports {
   readonly migrationsDir: string
   startService(env: NodeJS.ProcessEnv): Promise<void>
   openLane(url: string): Promise<LaneAccess>
-  /** Adds the first price list where there is none. @returns how many prices were added */
-  seedPrices(url: string): Promise<number>
+  openBilling(url: string, payments: Payments): Promise<BillingAccess>
+  /** Adds the first prices and packages where there are none. @returns how many were added */
+  seedLists(url: string): Promise<{ readonly prices: number; readonly packages: number }>
 }
 
 /** Why a command could not do what it was asked to; each line is for the person at the terminal. Exit status 1. */

@@ -14,7 +14,10 @@ import { readDatabaseConfig, requireSchema, withDatabase } from './database.ts'
 import { changeBecause } from './keys.ts'
 
 const CLIENT = 'demo'
-const SCOPES: readonly Scope[] = ['wallets:read', 'wallets:write', 'usage:write', 'grants:write', 'refunds:write']
+const SCOPES: readonly Scope[] = [
+  ...(['wallets:read', 'wallets:write', 'usage:write', 'grants:write', 'refunds:write'] as const),
+  ...(['payments:read', 'payments:write'] as const),
+]
 const WALLETS = 5
 /** What each wallet gets: credits that burn first, and credits that were paid for. */
 const GRANTS = [
@@ -23,7 +26,7 @@ const GRANTS = [
 ] as const
 
 export function command(ports: Ports): CliCommand {
-  return newCommand('seed', 'Add the first price list where there is none. What is there already stays as it is.')
+  return newCommand('seed', 'Add the first price list and the first packages where there are none. What is there already stays as it is.')
     .option('--demo', `also a client "${CLIENT}" with an API key, and ${WALLETS} wallets with credits`)
     .addHelpText(
       'after',
@@ -33,8 +36,10 @@ Safe to run again: what was added before is not added twice.`,
     .action(({ demo }: { demo?: true }) =>
       withDatabase(readDatabaseConfig(ports.env), { make: true }, async (database) => {
         await requireSchema(ports, database, true)
-        let added = await ports.seedPrices(database.url)
-        if (added > 0) print(`added  ${added} prices: models, operations, markup, exchange rates and charge policy`)
+        const { prices, packages } = await ports.seedLists(database.url)
+        let added = prices + packages
+        if (prices > 0) print(`added  ${prices} prices: models, operations, markup, exchange rates and charge policy`)
+        if (packages > 0) print(`added  ${packages} packages of credits`)
         if (demo) added += await seedDemo(ports, database.url)
         if (added === 0) print('Nothing was added: everything is there already.')
       }),

@@ -1,4 +1,6 @@
+import { openShop } from './buy.js'
 import { createFarebox } from './client/index.ts'
+import { element, line, say as sayAt } from './dom.js'
 
 /** A page as a product would have it: the client keeps the wallet's figures up to date, the page only shows them. */
 
@@ -16,21 +18,29 @@ const STATUS = {
 const CAUSE = {
   ...{ reserve: 'Reserved', extend: 'Hold extended', commit: 'Committed', release: 'Released', expire: 'A hold expired' },
   ...{ charge: 'Charged', event: 'Charged', refund: 'Refunded', earning: 'Earned', grant: 'Credits added', void: 'A grant was voided' },
-  ...{ adjust: 'Adjusted', settle: 'A grant settled', configure: 'Settings changed', status: 'Status changed' },
+  ...{
+    payment: 'Payment',
+    adjust: 'Adjusted',
+    settle: 'A grant settled',
+    configure: 'Settings changed',
+    status: 'Status changed',
+  },
 }
 
 const farebox = createFarebox({ url: '/', ticket, token })
+const shop = openShop(token)
 let last
 
 farebox.on('status', showStatus)
 farebox.subscribe(undefined, (balance) => {
   showBalance(balance)
   showCause(balance)
+  if (balance.cause?.type === 'payment') shop.refresh()
   last = balance
 })
 
 element('origin').textContent = location.origin
-for (const button of document.querySelectorAll('button')) {
+for (const button of document.querySelectorAll('[data-action]')) {
   button.addEventListener('click', () => {
     if (button.getAttribute('aria-disabled') === 'true') say('Nothing is held: reserve first.', true)
     else act(button.dataset.action).catch(() => say('The service did not answer.', true))
@@ -67,10 +77,8 @@ async function act(action) {
   else say(`${body.amount} credits were added.`)
 }
 
-function say(text, isBad = false) {
-  const answer = element('answer')
-  answer.textContent = text
-  answer.dataset.bad = String(isBad)
+function say(text, isBad) {
+  sayAt('answer', text, isBad)
 }
 
 function showStatus({ state, reason }) {
@@ -132,15 +140,4 @@ function shortId(id) {
 
 function timeOf(instant) {
   return new Date(instant).toLocaleTimeString()
-}
-
-/** A line with a text at each end. */
-function line(...texts) {
-  const made = document.createElement('div')
-  for (const text of texts) made.appendChild(document.createElement('span')).textContent = text
-  return made
-}
-
-function element(id) {
-  return document.getElementById(id)
 }

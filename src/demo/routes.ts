@@ -1,8 +1,14 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { z } from 'zod'
 import { issueToken } from '../auth/issue-token.ts'
+import { ownUrl } from '../billing/routes.ts'
+import { checkoutToWire, packageObject } from '../billing/schemas.ts'
+import { isOwnOrigin } from '../http/own-origin.ts'
 import { fail } from '../kernel/errors.ts'
 import { sendAnswer } from '../ledger/routes.ts'
 import { DEMO_FILES } from './files.ts'
+import { demoShop, type ShopServices } from './shop.ts'
 import { type Action, type Cost, type DemoServices, demoWallet, PERSON, randomCost } from './wallet.ts'
 
 /** Short, so that a page left open shows how the client renews it. */
@@ -32,8 +38,9 @@ const SECURITY_HEADERS = {
  * A page that shows a wallet live, for development only: whoever reaches it may move the credits of one wallet, its own. The page
  * holds no API key, as no page should; what a product's backend would do for it is done here.
  */
-export function demoRoutes(app: FastifyInstance, services: DemoServices, cost: Cost = randomCost): void {
+export function demoRoutes(app: FastifyInstance, services: DemoServices & ShopServices, cost: Cost = randomCost): void {
   const wallet = demoWallet(services, cost)
+  const shop = demoShop(services, wallet.clientId)
   const config = { operation: 'demo', scope: 'public' } as const
 
   for (const { path, type, read } of DEMO_FILES) {
@@ -55,10 +62,24 @@ export function demoRoutes(app: FastifyInstance, services: DemoServices, cost: C
       sendAnswer(reply, await wallet.act(request.id, action)),
     )
   }
+
+  app.get('/demo/packages', { config, schema: { hide: true } }, () => shop.offer())
+
+  app
+    .withTypeProvider<ZodTypeProvider>()
+    .post(
+      '/demo/buy/:package',
+      { config, schema: { hide: true, params: z.strictObject({ package: packageObject.shape.id }) }, onRequest: checkOrigin },
+      async (request, reply) => {
+        const own = ownUrl(request)
+        const bought = await shop.buy(request.id, request.params.package, `${own}/demo`)
+        if (!bought.ok) return sendAnswer(reply, bought.answer)
+        return reply.code(201).send({ checkout: checkoutToWire(bought.checkout, own) })
+      },
+    )
 }
 
 /** Pages of others can make a browser send these requests too. @throws FareboxError `forbidden` */
-async function checkOrigin({ headers: { origin, host } }: FastifyRequest): Promise<void> {
-  const own = origin === undefined || (URL.canParse(origin) && new URL(origin).host === host)
-  if (!own) throw fail('forbidden', 'Only the page of the demo may do that.')
+async function checkOrigin({ headers }: FastifyRequest): Promise<void> {
+  if (!isOwnOrigin(headers)) throw fail('forbidden', 'Only the page of the demo may do that.')
 }

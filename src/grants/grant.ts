@@ -3,10 +3,10 @@ import type { Instant } from '../kernel/time.ts'
 import { type Draft, Table } from '../ledger/book.ts'
 import type { CounterAccount } from '../ledger/transaction.ts'
 
-/** Kinds that a caller may issue, and two that Farebox makes itself: from refunds and from a payee's earnings. */
+/** Kinds that a caller may issue, and three that Farebox makes itself: from refunds, a payee's earnings and promotions. */
 export const ISSUED_KINDS = ['bonus', 'purchase', 'adjustment'] as const
 export type IssuedKind = (typeof ISSUED_KINDS)[number]
-export type GrantKind = IssuedKind | 'refund' | 'earning'
+export type GrantKind = IssuedKind | 'refund' | 'earning' | 'promotion'
 
 /** A lot of credits in a wallet. */
 export interface Grant {
@@ -41,7 +41,7 @@ export const LIVE_GRANTS_MAX = 1_000
 
 /** Lower burns first: bonus, then whatever expires, then adjustments, then what was bought, earned or refunded. */
 export function defaultPriority(kind: GrantKind, expiresAt: Instant | null): number {
-  if (kind === 'bonus') return 10
+  if (kind === 'bonus' || kind === 'promotion') return 10
   if (expiresAt !== null) return 20
   return kind === 'adjustment' ? 30 : 50
 }
@@ -53,6 +53,7 @@ export function defaultPriority(kind: GrantKind, expiresAt: Instant | null): num
 export function originOf(kind: GrantKind): CounterAccount {
   switch (kind) {
     case 'bonus':
+    case 'promotion':
       return 'promotions'
     case 'purchase':
       return 'purchases'

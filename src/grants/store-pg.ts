@@ -104,21 +104,32 @@ function namedGrants(ids: readonly string[]): Load<Grant> {
   }
 }
 
-/** The grants that charges were paid from, spent or not: a refund gives back to them. */
-export function grantsOfCharges(chargeIds: readonly string[]): Load<Grant> {
+/** Grants, spent or not, that the rows of another room name. @param named selects `wallet_id, grant_id` of them */
+function grantsNamedIn(name: string, named: string, values: Load['statement']['values']): Load<Grant> {
   return {
     table: grants,
     statement: {
-      name: 'grants_of_charges',
+      name,
       // `offset 0` keeps the planner from joining all grants of the wallet first: their number grows with its past.
-      text: `select ${fields} from (
-          select c.wallet_id, (d->>'grant')::uuid as grant_id
-          from charges c cross join json_array_elements(c.draws) as d where c.id = any($1::uuid[]) offset 0
-        ) as drawn join grants g on g.wallet_id = drawn.wallet_id and g.id = drawn.grant_id`,
-      values: [uuids(chargeIds)],
+      text: `select ${fields} from (${named} offset 0) as named join grants g on g.wallet_id = named.wallet_id and g.id = named.grant_id`,
+      values,
     },
     fromRow,
   }
+}
+
+/** The grants that charges were paid from: a refund gives back to them. */
+export function grantsOfCharges(chargeIds: readonly string[]): Load<Grant> {
+  const drawn = `select c.wallet_id, (d->>'grant')::uuid as grant_id
+    from charges c cross join json_array_elements(c.draws) as d where c.id = any($1::uuid[])`
+  return grantsNamedIn('grants_of_charges', drawn, [uuids(chargeIds)])
+}
+
+/** The grants of orders, and those that credits were taken back from. */
+export function grantsOfPayments(paymentIds: readonly string[]): Load<Grant> {
+  const named = `select p.wallet_id, unnest(array[p.grant_id, p.bonus_grant_id, p.promotion_grant_id]) as grant_id from payments p where p.id = any($1::uuid[])
+    union select p.wallet_id, (part->>'grant')::uuid from payments p cross join json_array_elements(p.taken) as part where p.id = any($1::uuid[])`
+  return grantsNamedIn('grants_of_payments', named, [uuids(paymentIds)])
 }
 
 export const grantStore: RowStore<Grant> = {

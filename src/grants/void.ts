@@ -1,6 +1,6 @@
 import { formatCredits } from '../kernel/credits.ts'
 import { refusal } from '../kernel/errors.ts'
-import { toWireId } from '../kernel/ids.ts'
+import { fromWireId, toWireId } from '../kernel/ids.ts'
 import type { Draft } from '../ledger/book.ts'
 import { done, type Outcome, refuse } from '../ledger/command.ts'
 import { post } from '../ledger/post.ts'
@@ -22,6 +22,9 @@ export function voidGrant(draft: Draft, input: VoidInput): Outcome<{ grant: Gran
   const grant = draft.get(grants, wallet.id, input.grantId)
   if (!grant) return refuse(refusal('grant_not_found', 'No grant of yours has this id.'))
   if (grant.voidedAt !== null) return refuse(refusal('grant_voided', 'The grant was voided before.'))
+  if (isOfPayment(grant)) {
+    return refuse(refusal('grant_of_payment', 'Its credits go back with its money: refund the payment.', { payment_id: grant.reference }))
+  }
   if (grant.spentAt !== null) return refuse(refusal('grant_spent', 'The grant is spent or expired: there is nothing to take back.'))
   const amount = free(grant)
   putGrant(draft, { ...grant, remaining: grant.held, voidedAt: draft.now })
@@ -43,4 +46,9 @@ export function voidGrant(draft: Draft, input: VoidInput): Outcome<{ grant: Gran
     after: { grant: toWireId('grant', grant.id), remaining: formatCredits(grant.held) },
   })
   return done({ grant: draft.get(grants, wallet.id, grant.id) as Grant, wallet: draft.wallet(wallet.id) })
+}
+
+/** What a payment brought is taken back with its money; voided before, it would be taken twice. Clients may write what they like into a reference. */
+function isOfPayment({ clientId, reference }: Grant): boolean {
+  return clientId === null && reference !== null && fromWireId('payment', reference) !== null
 }

@@ -17,6 +17,11 @@ export type IdKind =
   | 'priceImport'
   | 'proposal'
   | 'audit'
+  | 'payment'
+  | 'package'
+  | 'bonusRule'
+  | 'promotion'
+  | 'redemption'
 
 const PREFIX: Record<IdKind, string> = {
   wallet: 'wal',
@@ -30,6 +35,11 @@ const PREFIX: Record<IdKind, string> = {
   priceImport: 'imp',
   proposal: 'prp',
   audit: 'aud',
+  payment: 'pay',
+  package: 'pkg',
+  bonusRule: 'bon',
+  promotion: 'prm',
+  redemption: 'rdm',
 }
 
 /** A new time-ordered UUID, in PostgreSQL's own spelling. */

@@ -1,7 +1,7 @@
 import { type Connection, connect } from '../platform/connection-pg.ts'
 import { type Column, insertStatement, type Statement, texts, updateStatement, uuids } from '../platform/sql.ts'
 import { ConnectionLost, classify } from '../platform/sqlstate.ts'
-import { Book, type Table, type WalletRow, type WrittenAuditEntry } from './book.ts'
+import { Book, type OutboxEvent, type Table, type WalletRow, type WrittenAuditEntry } from './book.ts'
 import type { WalletChange } from './changes.ts'
 import type { Answer, Command, Located } from './command.ts'
 import { decideBatch, type IdempotencyRecord, type RenderRefusal, recordKey } from './decide-batch.ts'
@@ -72,7 +72,7 @@ async function runBatch(
 
     const { answers, records } = decideBatch(book, known, batch, located, now, renderRefusal)
 
-    const writes = writeStatements(book, records, stores).map((statement) => connection.query<never>(statement))
+    const writes = writeStatements(book, records, stores, now).map((statement) => connection.query<never>(statement))
     const committed = connection.control('commit')
     open = false
     await allOrFirstError([...writes, committed])
@@ -194,6 +194,7 @@ interface WalletSqlRow {
   readonly debt: bigint
   readonly overdraft_limit: bigint
   readonly low_balance_threshold: bigint | null
+  readonly top_up_threshold: bigint | null
   readonly status: WalletStatus
   readonly time_zone: string
   readonly version: bigint
@@ -207,8 +208,8 @@ interface WalletSqlRow {
 function lockWallets(walletIds: readonly string[]): Statement {
   return {
     name: 'wallets_lock',
-    text: `select id, client_id, owner_kind, owner_id, label, balance, held, debt, overdraft_limit, low_balance_threshold, status,
-        time_zone, version, transaction_seq, head_hash, created_at, updated_at
+    text: `select id, client_id, owner_kind, owner_id, label, balance, held, debt, overdraft_limit, low_balance_threshold,
+        top_up_threshold, status, time_zone, version, transaction_seq, head_hash, created_at, updated_at
       from wallets where id = any($1::uuid[]) order by id for no key update`,
     values: [uuids(walletIds)],
   }
@@ -226,6 +227,7 @@ function walletFromRow(row: WalletSqlRow): Wallet {
     debt: row.debt,
     overdraftLimit: row.overdraft_limit,
     lowBalanceThreshold: row.low_balance_threshold,
+    topUpThreshold: row.top_up_threshold,
     status: row.status,
     timeZone: row.time_zone,
     version: row.version,
@@ -292,7 +294,7 @@ function keysFromRows(rows: readonly KeySqlRow[]): { known: Map<string, Idempote
 
 // Write.
 
-function writeStatements(book: Book, records: readonly IdempotencyRecord[], stores: readonly RowStore[]): Statement[] {
+function writeStatements(book: Book, records: readonly IdempotencyRecord[], stores: readonly RowStore[], now: number): Statement[] {
   const statements: Statement[] = []
   // Keys first and in order: a twin in another process stops the batch before it writes anything else.
   if (records.length > 0) statements.push(insertKeys([...records].sort(byKey)))
@@ -307,6 +309,8 @@ function writeStatements(book: Book, records: readonly IdempotencyRecord[], stor
   }
   if (book.transactions.length > 0) statements.push(insertTransactions(book.transactions))
   if (book.audit.length > 0) statements.push(insertAudit(book.audit))
+  const events = book.events()
+  if (events.length > 0) statements.push(insertEvents(events.map((event) => ({ ...event, now }))))
   return statements
 }
 
@@ -346,6 +350,7 @@ const settingsColumns: readonly Column<Wallet>[] = [
   ['label', 'text', (w) => w.label],
   ['overdraft_limit', 'bigint', (w) => w.overdraftLimit],
   ['low_balance_threshold', 'bigint', (w) => w.lowBalanceThreshold],
+  ['top_up_threshold', 'bigint', (w) => w.topUpThreshold],
   ['status', 'text', (w) => w.status],
   ['time_zone', 'text', (w) => w.timeZone],
 ]
@@ -387,3 +392,12 @@ const auditColumns: readonly Column<WrittenAuditEntry>[] = [
   ['created_at', 'timestamptz', (a) => a.createdAt],
 ]
 const insertAudit = insertStatement('audit_log', auditColumns)
+
+const eventColumns: readonly Column<OutboxEvent & { readonly now: number }>[] = [
+  ['topic', 'text', (e) => e.topic],
+  ['wallet_id', 'uuid', (e) => e.walletId],
+  ['payload', 'json', (e) => JSON.stringify(e.payload)],
+  ['next_attempt_at', 'timestamptz', (e) => e.notBefore ?? e.now],
+  ['created_at', 'timestamptz', (e) => e.now],
+]
+const insertEvents = insertStatement('outbox', eventColumns)

@@ -3,7 +3,10 @@ import { derivedId } from '../kernel/ids.ts'
 import type { Instant } from '../kernel/time.ts'
 import type { Cause, WalletChange } from './changes.ts'
 import type { Transaction } from './transaction.ts'
-import type { Wallet } from './wallet.ts'
+import { available, type Wallet } from './wallet.ts'
+
+/** Of the event that a wallet needs a top-up. */
+export const TOP_UP_TOPIC = 'top_up'
 
 /** A row that belongs to a wallet and is guarded by the wallet's lock. */
 export interface WalletRow {
@@ -31,6 +34,15 @@ export interface AuditEntry {
   readonly reason: string
   readonly before: object | null
   readonly after: object | null
+}
+
+/** Something that somebody has to act on, written with what caused it. */
+export interface OutboxEvent {
+  readonly topic: string
+  readonly walletId: string
+  readonly payload: object
+  /** Not to be acted on before; at once when absent. */
+  readonly notBefore?: Instant
 }
 
 export interface WrittenAuditEntry extends AuditEntry {
@@ -68,6 +80,7 @@ export class Book {
   readonly #changed = new Map<AnyTable, Map<string, WalletRow>>()
   readonly transactions: Transaction[] = []
   readonly audit: WrittenAuditEntry[] = []
+  readonly #events: OutboxEvent[] = []
 
   loadWallet(wallet: Wallet): void {
     this.#loadedWallets.set(wallet.id, wallet)
@@ -110,6 +123,7 @@ export class Book {
     }
     this.transactions.push(...draft.transactions)
     this.audit.push(...draft.audit)
+    this.#events.push(...draft.events)
   }
 
   changedWallets(): Wallet[] {
@@ -121,6 +135,17 @@ export class Book {
     return Array.from(this.#causes, ([id, cause]) => ({ wallet: this.#wallets.get(id) as Wallet, cause }))
   }
 
+  /** What commands told, and the wallets that the batch took below where they are topped up, or unfroze there. */
+  events(): OutboxEvent[] {
+    const fallen = this.changedWallets().filter((wallet) => {
+      const before = this.#loadedWallets.get(wallet.id)
+      const { topUpThreshold: threshold } = wallet
+      if (threshold === null || before === undefined || available(wallet) >= threshold) return false
+      return available(before) >= threshold || (before.status === 'frozen' && wallet.status === 'active')
+    })
+    return [...this.#events, ...fallen.map((wallet) => ({ topic: TOP_UP_TOPIC, walletId: wallet.id, payload: {} }))]
+  }
+
   /** Whether the batch changed what an operator sets of this wallet. */
   isConfigured(wallet: Wallet): boolean {
     const loaded = this.#loadedWallets.get(wallet.id)
@@ -128,6 +153,7 @@ export class Book {
       loaded?.status !== wallet.status ||
       loaded.overdraftLimit !== wallet.overdraftLimit ||
       loaded.lowBalanceThreshold !== wallet.lowBalanceThreshold ||
+      loaded.topUpThreshold !== wallet.topUpThreshold ||
       loaded.label !== wallet.label ||
       loaded.timeZone !== wallet.timeZone
     )
@@ -164,6 +190,7 @@ export class Draft {
   readonly commandId: string
   readonly transactions: Transaction[] = []
   readonly audit: WrittenAuditEntry[] = []
+  readonly events: OutboxEvent[] = []
   /** The database's time, read once per batch under its locks. */
   readonly now: Instant
   readonly speaker: Speaker
@@ -230,6 +257,11 @@ export class Draft {
   record(entry: AuditEntry): void {
     const { clientId, actor, requestId } = this.speaker
     this.audit.push({ ...entry, id: this.nextId(), clientId, actor, requestId, createdAt: this.now })
+  }
+
+  /** Tells whoever acts on it, once the command is committed. */
+  tell(event: OutboxEvent): void {
+    this.events.push(event)
   }
 
   wallets(): Iterable<Wallet> {

@@ -1,6 +1,5 @@
 /**
- * What must hold of every book at every moment, each as one query that returns no row. Numbers are those of the proof plan; I15, I16
- * and I18 come with payments and the outbox. `farebox verify` runs them all in one snapshot.
+ * What must hold of every book at every moment, each as one query that returns no row. Numbers are those of the proof plan; `farebox verify` runs them all in one snapshot.
  */
 export interface Invariant {
   readonly id: string
@@ -11,6 +10,8 @@ export interface Invariant {
 
 /** Holds may be this late to expire before it counts as stuck. */
 const STALE_HOLD = '60 seconds'
+/** And events to be acted on: their processes may be starting anew, and what they tried last has a lease of two minutes. */
+const STUCK_EVENT = '5 minutes'
 
 export const INVARIANTS: readonly Invariant[] = [
   {
@@ -69,8 +70,10 @@ export const INVARIANTS: readonly Invariant[] = [
   },
   {
     id: 'I08',
-    says: 'debt stays within its limit',
-    sql: 'select id from wallets where debt > overdraft_limit',
+    says: 'debt stays within its limit, but for what was taken back because its payment was',
+    sql: `select w.id from wallets w where w.debt > w.overdraft_limit + (
+        select coalesce(-sum(t.amount), 0) from transactions t where t.wallet_id = w.id and t.kind in ('clawback', 'reinstatement')
+      )`,
   },
   {
     id: 'I09',
@@ -122,10 +125,12 @@ export const INVARIANTS: readonly Invariant[] = [
         union all select 'charge', id from charges where client_id is not null
         union all select 'grant', id from grants where client_id is not null
         union all select 'void', id from grants where voided_at is not null
+        union all select 'purchase', id from payments where origin = 'purchase'
+        union all select 'redeem', id from redemptions where redeemed_at is not null and payment_id is null
         union all select kind, id from transactions where client_id is not null and kind in ('refund', 'adjust')
       ), keys(op, id, key, status) as (
         select case when operation in ('commit', 'event') then 'charge' else operation end, effect_id, key, status
-        from idempotency_keys where operation in ('reserve', 'commit', 'event', 'charge', 'grant', 'void', 'refund', 'adjust')
+        from idempotency_keys where operation in ('reserve', 'commit', 'event', 'charge', 'grant', 'void', 'refund', 'adjust', 'purchase', 'redeem')
       )
       select coalesce(e.id::text, k.key) as id from effects e full join keys k on (k.op, k.id) = (e.op, e.id)
       where k.key is null or (k.status < 300) <> (e.id is not null)
@@ -133,9 +138,49 @@ export const INVARIANTS: readonly Invariant[] = [
       select id::text from keys where id is not null group by op, id having count(*) > 1`,
   },
   {
+    id: 'I15',
+    says: 'a paid order has its grants, once, and a code that was redeemed its own; no credits are bought or redeemed without',
+    // Clients issue purchase grants of their own; those of orders have no client.
+    sql: `select p.id from payments p left join grants g on g.wallet_id = p.wallet_id and g.source = p.object_id and g.client_id is null
+      group by p.wallet_id, p.id
+      having count(g.id) filter (where g.kind = 'purchase') <> (p.status = 'paid')::int
+        or coalesce(sum(g.amount), 0) <> case when p.status = 'paid' then p.credits + p.bonus else 0 end
+        or count(g.id) filter (where g.id in (p.grant_id, p.bonus_grant_id, p.promotion_grant_id)) <> count(g.id)
+      union all
+      select g.id from grants g left join payments p on p.wallet_id = g.wallet_id and g.id = p.grant_id and p.status = 'paid'
+      where g.kind = 'purchase' and g.client_id is null and p.id is null
+      union all
+      select coalesce(r.id, g.id) from (select * from redemptions where redeemed_at is not null) r
+      full join (select * from grants where kind = 'promotion') g on (g.wallet_id, g.id) = (r.wallet_id, r.grant_id)
+      where r.id is null or g.id is null or g.amount <> r.credits`,
+  },
+  {
+    id: 'I16',
+    says: 'what was taken back for a payment is what its money says, and where it came from adds up',
+    sql: `select p.id from payments p
+      left join transactions t on t.wallet_id = p.wallet_id and t.kind in ('clawback', 'reinstatement')
+        and t.reference = 'pay_' || replace(p.id::text, '-', '')
+      group by p.wallet_id, p.id
+      having coalesce(-sum(t.amount), 0) <> p.reversed
+      union all
+      select id from payments
+      where reversed <> case when status = 'paid' then div((credits + bonus)::numeric * least(amount, refunded + withdrawn), amount) else 0 end
+        or reversed <> (select coalesce(sum((part->>'amount')::bigint), 0) from json_array_elements(taken) as part)
+      union all
+      select t.id from transactions t left join payments p on p.wallet_id = t.wallet_id and t.reference = 'pay_' || replace(p.id::text, '-', '')
+      where t.kind in ('clawback', 'reinstatement') and p.id is null`,
+  },
+  {
     id: 'I17',
     says: 'no hold is open long past its deadline',
     sql: `select id from reservations where status = 'held' and expires_at < now() - interval '${STALE_HOLD}'`,
+  },
+  {
+    id: 'I18',
+    says: 'nothing that somebody has to act on waits long past its time',
+    sql: `select id::text from outbox where published_at is null and next_attempt_at < now() - interval '${STUCK_EVENT}'
+      union all
+      select id from provider_events where status = 'received' and next_attempt_at < now() - interval '${STUCK_EVENT}'`,
   },
   {
     id: 'I19',

@@ -11,7 +11,7 @@ import type { Answer } from './command.ts'
 import type { Lane } from './lane.ts'
 import { type Caller, type Operation, parseIdempotencyKey, toCommand } from './operation.ts'
 
-const idempotencyHeaders = z.object({
+export const idempotencyHeaders = z.object({
   'idempotency-key': z.string().max(300).optional().meta({
     description:
       'Required. 1 to 255 printable ASCII characters, unique to this command; the same key with the same body replays the answer',

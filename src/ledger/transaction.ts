@@ -2,7 +2,17 @@ import { hash } from 'node:crypto'
 import type { Micro } from '../kernel/credits.ts'
 import type { Instant } from '../kernel/time.ts'
 
-export type TransactionKind = 'grant' | 'charge' | 'uncollected' | 'refund' | 'expire' | 'void' | 'adjust' | 'earning'
+export type TransactionKind =
+  | 'grant'
+  | 'charge'
+  | 'uncollected'
+  | 'refund'
+  | 'expire'
+  | 'void'
+  | 'adjust'
+  | 'earning'
+  | 'clawback'
+  | 'reinstatement'
 
 /** The other side of every ledger row. The accounts' balances are the negated sums of their rows: the book sums to zero. */
 export type CounterAccount = 'revenue' | 'purchases' | 'promotions' | 'expired' | 'adjustments' | 'clearing' | 'uncollected'

@@ -20,6 +20,8 @@ export interface Wallet {
   readonly debt: Micro
   readonly overdraftLimit: Micro
   readonly lowBalanceThreshold: Micro | null
+  /** Set while a top-up is armed: falling below it is an event. */
+  readonly topUpThreshold: Micro | null
   readonly status: WalletStatus
   readonly timeZone: string
   /** Rises with every command that changes the row: the sequence of the balance stream. */

@@ -78,7 +78,7 @@ export const transactionObject = z
     id: field.id('transaction'),
     wallet_id: field.id('wallet'),
     seq: z.int(),
-    kind: z.enum(['grant', 'charge', 'uncollected', 'refund', 'expire', 'void', 'adjust', 'earning']),
+    kind: z.enum(['grant', 'charge', 'uncollected', 'refund', 'expire', 'void', 'adjust', 'earning', 'clawback', 'reinstatement']),
     amount: field.creditsOut,
     counter_account: z.string(),
     balance_after: field.creditsOut,

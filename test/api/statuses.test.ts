@@ -2,9 +2,12 @@ import pg from 'pg'
 import t, { type Test } from 'tap'
 import { ERROR_CODES } from '../../src/kernel/errors.ts'
 import { operationsOf } from '../../src/wire.ts'
+import { RETURN_URL, WEBHOOK_SECRET } from '../helpers/billing.ts'
 import { type DocumentedRoute, documentedRoutes, fillPath } from '../helpers/document.ts'
 import { createProxy } from '../helpers/proxy.ts'
+import { atSandbox, sandboxId, untold } from '../helpers/sandbox.ts'
 import { type Answer, type AppOfService, createService, type Send } from '../helpers/service.ts'
+import { startTestStripe } from '../helpers/stripe/index.ts'
 
 /**
  * Every route meets each of its documented statuses. Everything that is sent here goes through `call`, which writes down what was
@@ -74,7 +77,7 @@ t.test('every route', async (t) => {
         detail: /\S/,
       })
       if (answer.status === 401) t.equal(answer.headers['www-authenticate'], 'Bearer')
-      if (answer.status === 503) t.match(answer.headers['retry-after'], /^\d+$/)
+      if (answer.status === 503) t.match(answer.headers['retry-after'] ?? '', entry?.retryable ? /^\d+$/ : /^$/)
     } else {
       t.match(answer.headers['content-type'], /^application\/json/)
     }
@@ -112,6 +115,9 @@ t.test('every route', async (t) => {
       client_id: 'cli',
       key_id: 'key',
       proposal_id: 'prp',
+      payment_id: 'pay',
+      promotion_id: 'prm',
+      event_id: 'evt',
     }
     return Object.fromEntries(route.params.map((name) => [name, `${kinds[name]}_${ABSENT}`]))
   }
@@ -159,7 +165,7 @@ t.test('every route', async (t) => {
 
   t.test('what is not in its documented form is 400', async (t) => {
     for (const route of routes.filter(({ statuses }) => statuses.includes(400))) {
-      const { operationId, params, hasBody, keyed, method } = route
+      const { operationId, params, hasBody, hasQuery, keyed } = route
       if (hasBody) {
         const unknown = await call(t, operationId, 400, { body: { nonsense: 1 } }, 'invalid_request')
         t.ok(unknown.body.errors.length > 0, 'that names the field')
@@ -171,12 +177,12 @@ t.test('every route', async (t) => {
           t,
           operationId,
           400,
-          { params: { [params[0]]: 'nonsense' }, ...(hasBody && { body: {} }) },
+          { params: { [params[0]]: 'non-sense' }, ...(hasBody && { body: {} }) },
           'invalid_request',
         )
         t.equal(wrong.body.errors[0].pointer, `/path/${params[0]}`)
       }
-      if (method === 'GET' && ['list', 'getU'].some((start) => operationId.startsWith(start))) {
+      if (hasQuery) {
         const wrong = await call(t, operationId, 400, { query: '?nonsense=1' }, 'invalid_request')
         t.equal(wrong.body.errors[0].pointer, '/query/nonsense')
       }
@@ -485,6 +491,332 @@ t.test('every route', async (t) => {
     await call(t, 'issueToken', 409, { app: secretless, body: { sub: 'alice' } }, 'tokens_not_issued')
   })
 
+  t.test('packages are set, and credits are bought', async (t) => {
+    const wallet = await service.wallet()
+    const closed = await service.wallet()
+    await service.made(`/v1/wallets/${closed}/close`, { reason: 'x' }, admin)
+    const at = new Date(Date.now() + 3_600_000).toISOString()
+    const tiny = { package: 'tiny', name: 'Tiny', price: '5.00', currency: 'USD', credits: '500', reason: 'x' }
+    t.match((await call(t, 'setPackage', 201, { body: tiny })).body, { id: 'tiny', version_id: /^pkg_/, bonus: '0', enabled: true })
+    await call(t, 'setPackage', 201, { body: { ...tiny, bonus: '5', effective_from: at } })
+    await call(t, 'setPackage', 409, { body: { ...tiny, effective_from: at } }, 'version_exists')
+    await call(t, 'setPackage', 422, { body: { ...tiny, effective_from: '2024-01-01T00:00:00Z' } }, 'effective_from_past')
+    for (const price of ['5.005', '0', '0.00']) await call(t, 'setPackage', 400, { body: { ...tiny, price } }, 'invalid_request')
+    await call(t, 'setPackage', 201, { body: { ...tiny, package: 'gone', enabled: false } })
+    const onSale = (await call(t, 'listPackages', 200, {})).body.data.map(({ id }: { id: string }) => id)
+    t.same(onSale, ['tiny', 'starter', 'basic', 'pro', 'business', 'enterprise'], 'dearest last')
+    const versions = await call(t, 'listPackageVersions', 200, { query: '?package=tiny' })
+    t.same(
+      versions.body.data.map(({ bonus }: { bonus: string }) => bonus),
+      ['5', '0'],
+    )
+    await call(t, 'listPackageVersions', 200, { query: `?limit=1` })
+
+    // purchase
+    const email = 'alice@example.com'
+    const { body: order } = await call(t, 'purchase', 201, {
+      body: { wallet, package: 'basic', email, reference: 'r', metadata: { a: 1 } },
+    })
+    t.match(order, { status: 'pending', provider: 'sandbox', amount: '45.00', bonus: '500', checkout: { url: /\/sandbox\/checkout\// } })
+    const byAmount = { wallet, amount: '12.34', currency: 'USD' }
+    t.match((await call(t, 'purchase', 201, { body: byAmount })).body, { kind: 'amount', amount: '12.34', credits: '1234', bonus: '0' })
+    for (const body of [
+      { wallet },
+      { wallet, amount: '10' },
+      { wallet, currency: 'USD' },
+      { wallet, package: 'basic', amount: '45.00', currency: 'USD' },
+      { ...byAmount, amount: '1e1' },
+      { wallet, package: 'basic', success_url: 'javascript:alert(1)' },
+    ]) {
+      await call(t, 'purchase', 400, { body }, 'invalid_request')
+    }
+    for (const named of ['gone', 'never_was']) await call(t, 'purchase', 422, { body: { wallet, package: named } }, 'package_not_sold')
+    for (const amount of ['4.99', '10000.01', '10.005']) {
+      await call(t, 'purchase', 422, { body: { ...byAmount, amount } }, 'amount_not_payable')
+    }
+    await call(t, 'purchase', 422, { body: { ...byAmount, currency: 'XTS' } }, 'rate_missing')
+    for (const url of ['success_url', 'cancel_url']) {
+      const elsewhere = { wallet, package: 'basic', [url]: 'https://elsewhere.example/' }
+      await call(t, 'purchase', 422, { body: elsewhere }, 'return_url_not_allowed')
+    }
+    await call(t, 'purchase', 409, { body: { wallet: closed, package: 'basic' } }, 'wallet_closed')
+    const once = { idempotencyKey: 'bought once' }
+    const first = await call(t, 'purchase', 201, { body: { wallet, package: 'tiny' }, ...once })
+    const again = await call(t, 'purchase', 201, { body: { wallet, package: 'tiny' }, ...once })
+    t.equal(again.headers['idempotent-replayed'], 'true')
+    t.same(again.body, first.body)
+    await call(t, 'purchase', 422, { body: { wallet, package: 'pro' }, ...once }, 'idempotency_key_reused')
+
+    // What became of it.
+    await atSandbox(service, order, 'pay')
+    t.match((await call(t, 'getPayment', 200, { params: { payment_id: order.id } })).body, { status: 'paid', metadata: { a: 1 } })
+    const listed = await call(t, 'listPayments', 200, { params: { wallet }, query: '?status=paid' })
+    t.same(
+      listed.body.data.map(({ id }: { id: string }) => id),
+      [order.id],
+    )
+    await call(t, 'listPayments', 200, { params: { wallet }, query: '?limit=1' })
+    await call(t, 'listPayments', 400, { params: { wallet }, query: '?status=refunded' }, 'invalid_request')
+
+    // refundPayment
+    const give = { params: { payment_id: order.id } }
+    await call(t, 'refundPayment', 409, { params: { payment_id: first.body.id }, body: { reason: 'x' } }, 'payment_not_paid')
+    await call(t, 'refundPayment', 400, { ...give, body: { amount: '1.005', reason: 'x' } }, 'invalid_request')
+    const back = await call(t, 'refundPayment', 200, { ...give, body: { amount: '15.00', reason: 'x' } })
+    t.match(back.body, { amount: '15.00', payment: { status: 'partially_refunded', credits_reversed: '1833.333333' } })
+    const beyond = await call(t, 'refundPayment', 422, { ...give, body: { amount: '30.01', reason: 'x' } }, 'refund_exceeds_payment')
+    t.equal(beyond.body.refundable, '30.00')
+    await call(t, 'refundPayment', 422, { ...give, body: { amount: '0', reason: 'x' } }, 'refund_exceeds_payment')
+    await untold(service, order, 'dispute')
+    await call(t, 'refundPayment', 422, { ...give, body: { reason: 'x' } }, 'payment_refused')
+    await atSandbox(service, order, 'win')
+    const part = { ...give, idempotencyKey: 'given back once' }
+    await call(t, 'refundPayment', 200, { ...part, body: { amount: '1.00', reason: 'x' } })
+    await call(t, 'refundPayment', 200, { ...part, body: { amount: '1.00', reason: 'x' } })
+    await call(t, 'refundPayment', 422, { ...part, body: { amount: '2.00', reason: 'x' } }, 'idempotency_key_reused')
+    t.match((await call(t, 'refundPayment', 200, { ...give, body: { reason: 'x' } })).body, { payment: { status: 'refunded' } })
+    await call(t, 'refundPayment', 422, { ...give, body: { reason: 'x' } }, 'refund_exceeds_payment')
+
+    // Events.
+    const event = { provider: 'sandbox', type: 'x', payload: '{}', livemode: false, occurredAt: new Date() } as const
+    await service.rooms.billing.inbox.receive({ ...event, id: 'evt_of_payment', subject: sandboxId(order) })
+    await service.rooms.billing.inbox.receive({ ...event, id: 'evt_of_nothing', subject: null })
+    await call(t, 'listPaymentEvents', 200, {})
+    const ignored = await call(t, 'listPaymentEvents', 200, { query: '?status=ignored&limit=1' })
+    t.match(ignored.body.data, [{ id: 'evt_of_nothing', status: 'ignored', reason: /\S/ }])
+    const retried = await call(t, 'retryPaymentEvent', 202, { params: { event_id: 'evt_of_payment' } })
+    t.match(retried.body, { status: 'received', subject: sandboxId(order) })
+    await call(t, 'retryPaymentEvent', 404, { params: { event_id: 'evt_of_nothing' } }, 'payment_event_not_found')
+    await service.rooms.billing.processEvents()
+    t.match((await call(t, 'listPaymentEvents', 200, { query: '?status=processed' })).body.data, [{ id: 'evt_of_payment' }])
+
+    // At Stripe, on its bad days too.
+    const stripe = await startTestStripe()
+    t.teardown(() => stripe.close())
+    const env = { STRIPE_SECRET_KEY: stripe.apiKey, STRIPE_API_URL: stripe.url, STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET }
+    const app = await service.another({ env: { ...env, CHECKOUT_RETURN_ORIGINS: 'https://app.example.com' } })
+    const noUrl = await call(t, 'purchase', 400, { app, body: { wallet, package: 'tiny' } }, 'invalid_request')
+    t.match(noUrl.body.errors, [{ pointer: '/success_url' }])
+    const body = { wallet, package: 'tiny', success_url: 'https://app.example.com/credits?paid=1' }
+    const key = { idempotencyKey: 'bought at Stripe', app, body }
+    const down = stripe.controls.fail({ match: { method: 'POST' }, how: 'error500', shouldRetry: false })
+    await call(t, 'purchase', 503, key, 'payment_provider_unavailable')
+    down.stop()
+    const { body: page } = await call(t, 'purchase', 201, key)
+    t.match(page, { status: 'pending', provider: 'stripe', checkout: { url: /^https?:/, client_secret: null } })
+    t.match((await call(t, 'purchase', 201, { app, body: { ...body, flow: 'payment_intent' } })).body.checkout, {
+      url: null,
+      client_secret: /\S/,
+    })
+    // The order of that key was made at the sandbox.
+    const moved = await service.another({ env: { ...env, CHECKOUT_RETURN_URL: RETURN_URL } })
+    await call(t, 'purchase', 503, { app: moved, body: { wallet, package: 'tiny' }, ...once }, 'payments_not_configured')
+    const session = stripe.controls.rows('sessions').find(({ metadata }) => metadata?.farebox_payment === page.id)
+    stripe.controls.payCheckout(session?.id ?? '')
+    await app.rooms.billing.sync(session?.id ?? '', 'test')
+    const ask = { app, params: { payment_id: page.id }, body: { reason: 'x' } }
+    const silent = stripe.controls.fail({ match: { path: /refunds/ }, how: 'error500', shouldRetry: false })
+    await call(t, 'refundPayment', 503, ask, 'payment_provider_unavailable')
+    silent.stop()
+    await call(t, 'refundPayment', 503, { ...ask, app: service }, 'payments_not_configured')
+    const intent = stripe.controls.rows('paymentIntents').find(({ metadata }) => metadata.farebox_payment === page.id)
+    stripe.controls.refund(intent?.id ?? '', 100)
+    await call(t, 'refundPayment', 422, { ...ask, body: { amount: '4.01', reason: 'x' } }, 'payment_refused')
+    await call(t, 'refundPayment', 200, { ...ask, body: { amount: '4.00', reason: 'x' } })
+    const unconfigured = await service.another({ env: { NODE_ENV: 'production', DATABASE_URL: service.url } })
+    await call(t, 'purchase', 503, { app: unconfigured, body: { wallet, package: 'tiny' } }, 'payments_not_configured')
+    await call(t, 'refundPayment', 503, { ...ask, app: unconfigured }, 'payments_not_configured')
+  })
+
+  t.test('credits buy themselves with a saved card', async (t) => {
+    const at = { params: { wallet: await service.wallet('50') } }
+    const closed = { params: { wallet: await service.wallet() } }
+    await service.made(`/v1/wallets/${closed.params.wallet}/close`, { reason: 'x' }, admin)
+    const body = { threshold: '100', package: 'basic', cap: { amount: '100' } }
+    await call(t, 'setTopUp', 422, { ...at, body }, 'card_not_found')
+
+    // Cards.
+    t.same((await call(t, 'listCards', 200, at)).body, { data: [], next_cursor: null })
+    t.match((await call(t, 'saveCard', 201, { ...at, body: {} })).body, { url: /^http.*\/sandbox\/done$/, expires_at: null })
+    for (const url of ['success_url', 'cancel_url']) {
+      await call(t, 'saveCard', 422, { ...at, body: { [url]: 'https://elsewhere.example/' } }, 'return_url_not_allowed')
+      await call(t, 'saveCard', 400, { ...at, body: { [url]: 'javascript:alert(1)' } }, 'invalid_request')
+    }
+    await call(t, 'saveCard', 400, { ...at, body: { currency: 'usd' } }, 'invalid_request')
+    t.match((await call(t, 'listCards', 200, at)).body.data, [
+      { payment_method_id: 'sandbox_card', label: 'sandbox 4242' },
+      { payment_method_id: 'sandbox_card_declined' },
+    ])
+
+    // What cannot be set.
+    await call(t, 'getTopUp', 404, at, 'top_up_not_found')
+    const byAmount = { threshold: '100', amount: '25.00', currency: 'USD', cap: { amount: '100', days: 7 } }
+    for (const [wrong, pointer] of [
+      [{ ...body, package: undefined }, '/package'],
+      [{ ...body, amount: '25.00', currency: 'USD' }, '/package'],
+      [{ ...byAmount, amount: undefined }, '/amount'],
+      [{ ...byAmount, currency: undefined }, '/currency'],
+      [{ ...body, threshold: '0' }, '/threshold'],
+      [{ ...body, cap: { amount: '100', days: 0 } }, '/cap/days'],
+      [{ ...body, cap: { amount: '100', days: 367 } }, '/cap/days'],
+      [{ ...body, cap: { amount: '100.005' } }, '/cap/amount'],
+      [{ ...body, payment_method_id: 'a card' }, '/payment_method_id'],
+    ] as const) {
+      t.equal((await call(t, 'setTopUp', 400, { ...at, body: wrong }, 'invalid_request')).body.errors[0].pointer, pointer)
+    }
+    await call(t, 'setTopUp', 422, { ...at, body: { ...body, package: 'never_was' } }, 'package_not_sold')
+    for (const wrong of [
+      { amount: '0' },
+      { amount: '4.99' },
+      { amount: '25.005' },
+      { cap: { amount: '24.99' } },
+      { cap: { amount: '0' } },
+    ]) {
+      await call(t, 'setTopUp', 422, { ...at, body: { ...byAmount, ...wrong } }, 'amount_not_payable')
+    }
+    await call(t, 'setTopUp', 422, { ...at, body: { ...byAmount, currency: 'XTS' } }, 'rate_missing')
+    await call(t, 'setTopUp', 422, { ...at, body: { ...body, payment_method_id: 'sandbox_other' } }, 'card_not_found')
+    await call(t, 'saveCard', 201, { ...closed, body: {} })
+    await call(t, 'setTopUp', 409, { ...closed, body }, 'wallet_closed')
+    await call(t, 'getTopUp', 404, at, 'top_up_not_found')
+
+    // What can, and what comes of it.
+    const declined = { ...byAmount, payment_method_id: 'sandbox_card_declined' }
+    t.match((await call(t, 'setTopUp', 200, { ...at, body: { ...declined, enabled: false } })).body, { status: 'off', package: null })
+    await service.rooms.billing.runTopUps()
+    t.match((await call(t, 'setTopUp', 200, { ...at, body: declined })).body, { status: 'active', amount: '25.00', cap: { days: 7 } })
+    await service.rooms.billing.runTopUps()
+    t.match((await call(t, 'getTopUp', 200, at)).body, { failures: 1, cap: { spent: '0.00', resets_at: null } })
+    t.match((await call(t, 'setTopUp', 200, { ...at, body })).body, { failures: 0, package: 'basic', card: { label: 'sandbox 4242' } })
+    await service.rooms.billing.runTopUps()
+    t.match((await call(t, 'getTopUp', 200, at)).body, {
+      status: 'active',
+      payment_in_flight: null,
+      cap: { spent: '45.00', resets_at: /^20/ },
+    })
+    t.equal((await service.get(`/v1/wallets/${at.params.wallet}/balance`)).body.balance, '5550')
+
+    // At Stripe, on its bad days too.
+    const stripe = await startTestStripe()
+    t.teardown(() => stripe.close())
+    const env = { STRIPE_SECRET_KEY: stripe.apiKey, STRIPE_API_URL: stripe.url, STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET }
+    const app = await service.another({ env: { ...env, CHECKOUT_RETURN_URL: RETURN_URL } })
+    const there = { app, params: { wallet: await service.wallet('50') } }
+    const down = stripe.controls.fail({ match: {}, how: 'error500', shouldRetry: false })
+    await call(t, 'saveCard', 503, { ...there, body: {} }, 'payment_provider_unavailable')
+    down.stop()
+    t.match((await call(t, 'saveCard', 201, { ...there, body: {} })).body, { url: /^http/, expires_at: /^20/ })
+    stripe.controls.saveCard(stripe.controls.rows('customers')[0]?.id ?? '', 'good')
+    const silent = stripe.controls.fail({ match: {}, how: 'error500', shouldRetry: false })
+    await call(t, 'listCards', 503, there, 'payment_provider_unavailable')
+    await call(t, 'setTopUp', 503, { ...there, body }, 'payment_provider_unavailable')
+    silent.stop()
+    t.match((await call(t, 'listCards', 200, there)).body.data, [{ payment_method_id: /^pm_/, label: 'visa 4242' }])
+    await call(t, 'setTopUp', 200, { ...there, body })
+    const lost = stripe.controls.fail({ match: { method: 'POST' }, how: 'error500', shouldRetry: false })
+    await app.rooms.billing.runTopUps()
+    lost.stop()
+    t.match((await call(t, 'getTopUp', 200, there)).body, { payment_in_flight: /^pay_/, cap: { spent: '45.00' } })
+    const euros = { package: 'euros', name: 'Euros', price: '5.00', currency: 'EUR', credits: '500', reason: 'x' }
+    await call(t, 'setPackage', 201, { body: euros })
+    await call(t, 'setTopUp', 409, { ...there, body: { ...body, package: 'euros' } }, 'top_up_in_flight')
+    await service.query('update outbox set next_attempt_at = now() where published_at is null')
+    await app.rooms.billing.runTopUps()
+    t.match((await call(t, 'setTopUp', 200, { ...there, body: { ...body, package: 'euros' } })).body, {
+      currency: 'EUR',
+      cap: { spent: '0.00' },
+    })
+    await call(t, 'setPackage', 201, { body: { ...euros, enabled: false } })
+
+    const unconfigured = await service.another({ env: { NODE_ENV: 'production', DATABASE_URL: service.url } })
+    await call(t, 'listCards', 503, { ...there, app: unconfigured }, 'payments_not_configured')
+    await call(t, 'saveCard', 503, { ...there, app: unconfigured, body: {} }, 'payments_not_configured')
+    await call(t, 'setTopUp', 503, { ...there, app: unconfigured, body }, 'payments_not_configured')
+    t.match((await call(t, 'getTopUp', 200, { ...there, app: unconfigured })).body, { package: 'euros' }, 'what was set can be seen')
+  })
+
+  t.test('rules and codes give more', async (t) => {
+    const wallet = await service.wallet()
+    const closed = await service.wallet()
+    await service.made(`/v1/wallets/${closed}/close`, { reason: 'x' }, admin)
+    const at = new Date(Date.now() + 3_600_000).toISOString()
+
+    // Bonus rules.
+    const rule = { rule: 'volume_20', kind: 'volume', currency: 'USD', from_amount: '20.00', percent: '12.5', reason: 'x' }
+    const set = await call(t, 'setBonusRule', 201, { body: { ...rule, most_credits: '300' } })
+    t.match(set.body, { version_id: /^bon_/, from_amount: '20.00', percent: '12.5', most_credits: '300', enabled: true })
+    await call(t, 'setBonusRule', 201, { body: { ...rule, enabled: false, effective_from: at } })
+    await call(t, 'setBonusRule', 409, { body: { ...rule, effective_from: at } }, 'version_exists')
+    await call(t, 'setBonusRule', 422, { body: { ...rule, effective_from: '2024-01-01T00:00:00Z' } }, 'effective_from_past')
+    await call(t, 'setBonusRule', 400, { body: { ...rule, from_amount: '20.005' } }, 'invalid_request')
+    t.match((await call(t, 'listBonusRules', 200, {})).body, { data: [{ rule: 'volume_20', most_credits: '300' }], next_cursor: null })
+    const versions = await call(t, 'listBonusRuleVersions', 200, { query: '?rule=volume_20' })
+    t.match(versions.body.data, [{ enabled: false }, { enabled: true, created_by: /^admin:key:/ }])
+    t.ok((await call(t, 'listBonusRuleVersions', 200, { query: '?limit=1' })).body.next_cursor)
+
+    // Promotions.
+    const spring = { code: 'Spring-26', percent: '10', grant_days: 30, most_redemptions: 2, reason: 'x' }
+    const { body: added } = await call(t, 'addPromotion', 201, { body: spring })
+    t.match(added, { id: /^prm_/, code: 'SPRING-26', percent: '10', credits: null, needs_purchase: true, ends_at: null })
+    await call(t, 'addPromotion', 409, { body: { ...spring, code: 'SPRING-26' } }, 'promotion_exists')
+    const past = new Date(Date.now() - 1_000).toISOString()
+    for (const [wrong, pointer] of [
+      [{ credits: '5' }, '/percent'],
+      [{ percent: undefined }, '/percent'],
+      [{ needs_purchase: false }, '/percent'],
+      [{ percent: undefined, credits: '5', needs_purchase: false, first_purchase_only: true }, '/first_purchase_only'],
+      [{ ends_at: past }, '/ends_at'],
+      [{ starts_at: at, ends_at: at }, '/ends_at'],
+      [{ most_redemptions: 0 }, '/most_redemptions'],
+      [{ grant_days: 3_661 }, '/grant_days'],
+    ] as const) {
+      const refused = await call(t, 'addPromotion', 400, { body: { ...spring, code: 'WRONG', ...wrong } }, 'invalid_request')
+      t.equal(refused.body.errors[0].pointer, pointer)
+    }
+    const hello = { code: 'HELLO', credits: '25', needs_purchase: false, reason: 'x' }
+    const { body: alone } = await call(t, 'addPromotion', 201, { body: { ...hello, ends_at: at } })
+    await call(t, 'addPromotion', 201, { body: { ...hello, code: 'LATER', starts_at: at } })
+    await call(t, 'addPromotion', 201, { body: { ...spring, code: 'FIRST', first_purchase_only: true } })
+
+    // A code with a purchase.
+    const buy = { wallet, package: 'basic', promotion_code: 'spring-26' }
+    const { body: order } = await call(t, 'purchase', 201, { body: buy })
+    t.match(order, { bonus: '1300', promotion: '500', first_purchase_bonus: '0' }, 'the package’s own, the rule’s and the promotion’s')
+    await call(t, 'purchase', 404, { body: { ...buy, promotion_code: 'LATER' } }, 'promotion_not_found')
+    await call(t, 'purchase', 422, { body: { ...buy, promotion_code: 'HELLO' } }, 'promotion_not_applicable')
+    await call(t, 'purchase', 400, { body: { ...buy, promotion_code: 'no code' } }, 'invalid_request')
+    await atSandbox(service, order, 'pay')
+    t.match((await call(t, 'getPayment', 200, { params: { payment_id: order.id } })).body, { bonus: '1300', promotion: '500' })
+    t.match((await call(t, 'listGrants', 200, { params: { wallet } })).body.data, [{ kind: 'promotion', expires_at: /^20/ }, {}, {}])
+    await call(t, 'purchase', 409, { body: buy }, 'promotion_used')
+    await call(t, 'purchase', 422, { body: { ...buy, promotion_code: 'FIRST' } }, 'promotion_not_applicable')
+
+    // A code by itself.
+    const once = { idempotencyKey: 'redeemed once' }
+    const { body: gift } = await call(t, 'redeem', 201, { body: { wallet, code: 'hello' }, ...once })
+    t.match(gift, { kind: 'promotion', amount: '25', source: 'promotion:HELLO', wallet: { id: wallet } })
+    const again = await call(t, 'redeem', 201, { body: { wallet, code: 'hello' }, ...once })
+    t.equal(again.headers['idempotent-replayed'], 'true')
+    t.same(again.body, gift)
+    await call(t, 'redeem', 422, { body: { wallet, code: 'later' }, ...once }, 'idempotency_key_reused')
+    await call(t, 'redeem', 409, { body: { wallet, code: 'HELLO' } }, 'promotion_used')
+    await call(t, 'redeem', 409, { body: { wallet: closed, code: 'HELLO' } }, 'wallet_closed')
+    const poor = await service.wallet()
+    for (const code of ['NEVER-WAS', 'LATER']) await call(t, 'redeem', 404, { body: { wallet: poor, code } }, 'promotion_not_found')
+    await call(t, 'redeem', 422, { body: { wallet: poor, code: 'SPRING-26' } }, 'promotion_not_applicable')
+    await call(t, 'endPromotion', 200, { params: { promotion_id: alone.id }, body: { reason: 'x' } })
+    const { body: ended } = await call(t, 'endPromotion', 200, { params: { promotion_id: alone.id }, body: { reason: 'x' } })
+    await call(t, 'redeem', 422, { body: { wallet: poor, code: 'HELLO' } }, 'promotion_ended')
+    const listed = await call(t, 'listPromotions', 200, {})
+    t.match(listed.body.data, [
+      { code: 'FIRST' },
+      { code: 'LATER' },
+      { code: 'HELLO', redeemed: 1, ends_at: ended.ends_at },
+      { redeemed: 1 },
+    ])
+    t.ok((await call(t, 'listPromotions', 200, { query: '?limit=1' })).body.next_cursor)
+  })
+
   t.test('without its database it is 503', async (t) => {
     const proxy = await createProxy(t, service.url)
     const behind = await service.another({ url: proxy.url })
@@ -499,6 +831,10 @@ t.test('every route', async (t) => {
       addMarkup: { percent: '25', reason: 'x' },
       addExchangeRate: { currency: 'USD', purpose: 'consumption', credits_per_unit: '100', reason: 'x' },
       addChargePolicy: { minimum_charge: '0.01', maximum_charge: '100000', reason: 'x' },
+      setPackage: { package: 'small', name: 'Small', price: '5.00', currency: 'USD', credits: '500', reason: 'x' },
+      setBonusRule: { rule: 'volume', kind: 'volume', currency: 'USD', percent: '5', reason: 'x' },
+      addPromotion: { code: 'ANOTHER', credits: '5', reason: 'x' },
+      endPromotion: { reason: 'x' },
       createClient: { name: 'another shop' },
       createApiKey: { name: 'k', scopes: ['usage:write'] },
       revokeApiKey: {},
@@ -608,6 +944,11 @@ const VALID: Record<string, object> = {
   void: { reason: 'x' },
   adjust: { wallet: 'user:nobody', amount: '1', reason: 'x' },
   configureWallet: { label: 'x' },
+  purchase: { wallet: 'user:nobody', package: 'basic' },
+  refundPayment: { reason: 'x' },
+  saveCard: {},
+  setTopUp: { threshold: '100', package: 'basic', cap: { amount: '100' } },
+  redeem: { wallet: 'user:nobody', code: 'NEVER-WAS' },
   createApiKey: { name: 'k', scopes: ['usage:write'] },
   revokeApiKey: {},
 }

@@ -1,8 +1,13 @@
 import t from 'tap'
+import { SCOPES } from '../../src/auth/principal.ts'
 import { PRINCIPAL_KEPT_MS } from '../../src/auth/principal-cache.ts'
+import { readConfig } from '../../src/config.ts'
+import { WEBHOOK_SECRET } from '../helpers/billing.ts'
 import { type DocumentedRoute, documentedRoutes, fillPath } from '../helpers/document.ts'
+import { atSandbox, sandboxId } from '../helpers/sandbox.ts'
 import { sendRaw } from '../helpers/server.ts'
-import { type Answer, createService, type TestService, times } from '../helpers/service.ts'
+import { type Answer, createService, JWT_SECRET, type TestService, times } from '../helpers/service.ts'
+import { startTestStripe } from '../helpers/stripe/index.ts'
 
 /**
  * Whose is what: another client's things are not there, in the same words as things that never were. The attacks are made from the
@@ -33,7 +38,14 @@ interface Things {
   readonly client_id: string
   readonly key_id: string
   readonly proposal_id: string
+  readonly payment_id: string
+  readonly event_id: string
+  readonly promotion_id: string
 }
+
+/** A code for everybody. It is no secret, but whose wallets have redeemed it is. */
+const CODE = 'FOR-ALL'
+const TOP_UP = { threshold: '1', package: 'basic', cap: { amount: '100' } }
 
 async function thingsOf(service: TestService, client: { key: string; wireId: string }, owner: string): Promise<Things> {
   const as = { key: client.key }
@@ -41,6 +53,15 @@ async function thingsOf(service: TestService, client: { key: string; wireId: str
   const reservation = await service.made('/v1/reservations', { wallet, amount: '10', reference: 'secret-of-theirs' }, as)
   const charge = await service.made('/v1/charges', { wallet, amount: '5', reference: 'secret-of-theirs' }, as)
   const grant = await service.made('/v1/grants', { wallet, kind: 'bonus', amount: '1', source: 'secret-of-theirs' }, as)
+  const payment = await service.made('/v1/purchases', { wallet, package: 'basic', reference: 'secret-of-theirs' }, as)
+  await atSandbox(service, payment, 'pay')
+  const event_id = `evt_${payment.id}`
+  const event = { provider: 'sandbox', type: 'x', payload: '{}', livemode: false, occurredAt: new Date() } as const
+  await service.rooms.billing.inbox.receive({ ...event, id: event_id, subject: sandboxId(payment) })
+  await service.made(`/v1/wallets/${wallet}/cards`, {}, as)
+  await service.send('PUT', `/v1/wallets/${wallet}/top-up`, TOP_UP, as)
+  const admin = { key: service.adminKey }
+  const promotion = await service.made('/v1/admin/promotions', { code: CODE, credits: '1', needs_purchase: false, reason: 'x' }, admin)
   const keys = await service.get(`/v1/admin/clients/${client.wireId}/keys`, { key: service.adminKey })
   return {
     wallet,
@@ -50,6 +71,9 @@ async function thingsOf(service: TestService, client: { key: string; wireId: str
     grant_id: grant.id,
     client_id: client.wireId,
     key_id: keys.body.data[0].id,
+    payment_id: payment.id,
+    event_id,
+    promotion_id: promotion.id,
     proposal_id: await service.propose(`secret-${owner.replace(':', '-')}`),
   }
 }
@@ -63,6 +87,9 @@ const ABSENT: Things = {
   client_id: `cli_${'0'.repeat(32)}`,
   key_id: `key_${'0'.repeat(32)}`,
   proposal_id: `prp_${'0'.repeat(32)}`,
+  payment_id: `pay_${'0'.repeat(32)}`,
+  event_id: `evt_${'0'.repeat(32)}`,
+  promotion_id: `prm_${'0'.repeat(32)}`,
 }
 
 let keysTaken = 0
@@ -84,6 +111,14 @@ function bodiesOf(things: Things, mine: string): Record<string, object[]> {
     release: [{}],
     refund: [{}, { amount: '1' }],
     configureWallet: [{ label: 'mine now' }],
+    purchase: named.flatMap((wallet) => [
+      { wallet, package: 'basic' },
+      { wallet, amount: '10.00', currency: 'USD', flow: 'payment_intent' },
+      { wallet, package: 'basic', promotion_code: CODE },
+    ]),
+    redeem: named.map((wallet) => ({ wallet, code: CODE })),
+    saveCard: [{}, { currency: 'EUR' }],
+    setTopUp: [TOP_UP, { ...TOP_UP, enabled: false }, { ...TOP_UP, payment_method_id: 'sandbox_card' }],
     batch: named.map((wallet) => ({
       commands: [
         { operation: 'reserve', idempotency_key: next(), body: { wallet, amount: '1' } },
@@ -123,6 +158,17 @@ async function snapshot(service: TestService): Promise<unknown> {
     'charge_policies',
     'price_imports',
     'price_quarantine',
+    'package_versions',
+    'payments',
+    'payment_customers',
+    'top_ups',
+    'outbox',
+    'bonus_rule_versions',
+    'promotions',
+    'redemptions',
+    'first_payments',
+    'provider_events',
+    'sandbox_payments',
   ]
   return Object.fromEntries(
     await Promise.all(
@@ -185,7 +231,8 @@ t.test('another client', async (t) => {
       'other client, same name': await service.tokenFor('victim'),
     }
     const reads = routes.filter(
-      ({ method, params }) => method === 'GET' && params.some((name) => ['wallet', 'reservation_id', 'charge_id'].includes(name)),
+      ({ method, params }) =>
+        method === 'GET' && params.some((name) => ['wallet', 'reservation_id', 'charge_id', 'payment_id'].includes(name)),
     )
     for (const [who, key] of Object.entries(people)) {
       for (const route of reads) {
@@ -202,6 +249,71 @@ t.test('another client', async (t) => {
     t.equal((await service.get(`/v1/wallets/${theirs.wallet}`, { key: victim })).status, 200, 'the person itself does')
     t.equal((await service.get(`/v1/charges/${theirs.charge_id}`, { key: victim })).status, 200)
     t.equal((await service.get(`/v1/charges/${theirs.charge_id}/recompute`, { key: victim })).status, 200)
+    t.equal((await service.get(`/v1/payments/${theirs.payment_id}`, { key: victim })).status, 200)
+    t.equal((await service.get(`/v1/wallets/${theirs.wallet}/payments`, { key: victim })).body.data.length, 1)
+    t.equal((await service.get(`/v1/wallets/${theirs.wallet}/cards`, { key: victim })).body.data.length, 2)
+    t.equal((await service.get(`/v1/wallets/${theirs.wallet}/top-up`, { key: victim })).body.status, 'active')
+  })
+
+  t.test('a person buys for its own wallet, and nobody else does', async (t) => {
+    const [own, people] = [
+      await service.tokenFor('victim', service.other),
+      {
+        'same client, other person': await service.tokenFor('mallory', service.other),
+        'other client, same name': await service.tokenFor('victim'),
+      },
+    ]
+    for (const wallet of [theirs.wallet, theirs.owner]) {
+      const before = await snapshot(service)
+      const absent = wallet === theirs.wallet ? ABSENT.wallet : ABSENT.owner
+      for (const [who, key] of Object.entries(people)) {
+        const attacks = await buyingFor(wallet, key)
+        const controls = await buyingFor(absent, key)
+        for (const [i, attack] of attacks.entries()) {
+          t.equal(attack.status, 404, `${who}: ${wallet}`)
+          t.equal(blind(attack, theirs), blind(controls[i] as Answer, ABSENT))
+        }
+      }
+      t.same(await snapshot(service), before, 'and nothing happened')
+      const [bought, page, topUp, redeemed] = await buyingFor(wallet, own)
+      t.match(bought, { status: 201, body: { wallet_id: theirs.wallet, status: 'pending' } })
+      t.match(page, { status: 201, body: { url: /\S/ } })
+      t.match(topUp, { status: 200, body: { wallet_id: theirs.wallet, status: 'active' } })
+      t.match(
+        redeemed,
+        wallet === theirs.wallet ? { status: 201 } : { status: 409, body: { code: 'promotion_used' } },
+        'once, by either name',
+      )
+    }
+    for (const key of [own, ...Object.values(people)]) {
+      for (const path of ['/v1/packages', '/v1/bonus-rules']) t.equal((await service.get(path, { key })).status, 200, 'prices are for all')
+    }
+
+    /** All that a person may do about money. */
+    async function buyingFor(wallet: string, key: string): Promise<Answer[]> {
+      return [
+        await service.post('/v1/purchases', { wallet, package: 'basic' }, { key }),
+        await service.post(`/v1/wallets/${wallet}/cards`, {}, { key }),
+        await service.send('PUT', `/v1/wallets/${wallet}/top-up`, TOP_UP, { key }),
+        await service.post('/v1/redemptions', { wallet, code: CODE }, { key }),
+      ]
+    }
+  })
+
+  t.test('people who make up the same key each get their own order, and what a code gives', async (t) => {
+    const orders: string[] = []
+    for (const name of ['ann', 'bob']) {
+      await service.wallet(undefined, { owner: `user:${name}` })
+      const buyer = { key: await service.tokenFor(name), idempotencyKey: '1' }
+      const { body } = await service.post('/v1/purchases', { wallet: `user:${name}`, package: 'starter' }, buyer)
+      orders.push(body.id)
+      const redeemed = await service.post('/v1/redemptions', { wallet: `user:${name}`, code: CODE }, buyer)
+      t.match(redeemed, { status: 201, body: { amount: '1', wallet: { id: body.wallet_id } } })
+      t.notOk(redeemed.headers['idempotent-replayed'])
+    }
+    const backend = await service.post('/v1/purchases', { wallet: 'user:ann', package: 'starter' }, { idempotencyKey: '1' })
+    t.equal(backend.status, 201)
+    t.equal(new Set([...orders, backend.body.id]).size, 3)
   })
 
   t.test('people and keys without the scope get 403 on every admin route, and on every write', async (t) => {
@@ -218,9 +330,10 @@ t.test('another client', async (t) => {
         refused += 1
       }
     }
-    // A ticket is the person's own, for what it may read anyway.
+    // A ticket is the person's own, for what it may read anyway; what it buys is for its own wallet, with its own card.
+    const open = ['createTicket', 'purchase', 'redeem', 'saveCard', 'setTopUp']
     const writes = routes.filter(
-      ({ method, path, operationId }) => method !== 'GET' && path.startsWith('/v1') && operationId !== 'createTicket',
+      ({ method, path, operationId }) => method !== 'GET' && path.startsWith('/v1') && !open.includes(operationId),
     )
     for (const route of writes) {
       const path = fillPath(route.path, theirs as unknown as Record<string, string>)
@@ -233,7 +346,7 @@ t.test('another client', async (t) => {
 
   t.test('every scope opens its own routes and no other', async (t) => {
     const config = new Map<string, Set<string>>()
-    const scopes = ['wallets:read', 'wallets:write', 'usage:write', 'grants:write', 'refunds:write', 'prices:read', 'prices:write'] as const
+    const scopes = SCOPES.filter((scope) => scope !== 'admin')
     for (const scope of scopes) {
       const key = await service.newKey([scope])
       const open = new Set<string>()
@@ -269,6 +382,8 @@ t.test('another client', async (t) => {
       'refunds:write': ['refund'],
       'prices:read': ['listModels', 'listOperations', 'quote'],
       'prices:write': [],
+      'payments:read': ['getPayment', 'getTopUp', 'listBonusRules', 'listCards', 'listPackages', 'listPayments'],
+      'payments:write': ['purchase', 'redeem', 'saveCard', 'setTopUp'],
     })
     const usage = await service.newKey(['usage:write'])
     const commands = [{ operation: 'grant', idempotency_key: 'k', body: { wallet: mine, kind: 'bonus', amount: '1' } }]
@@ -297,6 +412,96 @@ function variantsOf(route: DocumentedRoute, things: Things, mine: string): { pat
   if (paths.length > 0) return paths.flatMap((path) => (bodies ?? [undefined]).map((body) => ({ path, body })))
   return (bodies ?? []).map((body) => ({ path: route.path, body }))
 }
+
+t.test('where payments come from', async (t) => {
+  const service = await createService(t)
+  const wallet = await service.wallet()
+  const order = await service.made('/v1/purchases', { wallet, package: 'basic' })
+  const checkout = `/sandbox/checkout/${sandboxId(order)}`
+  const production = { NODE_ENV: 'production', DATABASE_URL: service.url }
+  const stripe = await startTestStripe()
+  t.teardown(() => stripe.close())
+  const key = { STRIPE_SECRET_KEY: stripe.apiKey, STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET }
+
+  /** Every way of paying without money, as somebody who has no credential. */
+  const payForNothing = (app: Pick<TestService, 'send'>) =>
+    Promise.all([
+      app.send('GET', checkout, null, { key: null }),
+      app.send('POST', `${checkout}/pay`, null, { key: null }),
+      app.send('GET', '/sandbox/done', null, { key: null }),
+      app.send('GET', '/sandbox/page.css', null, { key: null }),
+    ])
+
+  t.test('in production nobody pays without money', async (t) => {
+    const withKey = await service.another({ env: { ...production, ...key } })
+    const without = await service.another({ env: production })
+    for (const app of [withKey, without]) {
+      for (const answer of await payForNothing(app)) t.match(answer, { status: 404, body: { code: 'route_not_found' } })
+      t.equal((await service.get(`/v1/payments/${order.id}`)).body.status, 'pending')
+    }
+    t.equal(without.rooms.billing.gateway, null)
+    t.match(await without.post('/v1/purchases', { wallet, package: 'basic' }), { status: 503, body: { code: 'payments_not_configured' } })
+    const refund = `/v1/admin/payments/${order.id}/refund`
+    const refused = await without.post(refund, { reason: 'x' }, { key: service.adminKey })
+    t.match(refused, { status: 503, body: { code: 'payments_not_configured', retryable: false } })
+    t.equal((await without.get('/v1/packages')).status, 200, 'what is sold can be seen')
+    t.equal((await without.get(`/v1/payments/${order.id}`)).status, 200, 'and what was bought')
+    const event = await without.send('POST', '/v1/stripe/webhook', {}, { key: null })
+    t.match(event, { status: 404, body: { code: 'route_not_found' } }, 'nobody tells a service that takes no payments')
+  })
+
+  t.test('nor at Stripe in development', async (t) => {
+    const app = await service.another({ env: { ...key, STRIPE_API_URL: stripe.url } })
+    for (const answer of await payForNothing(app)) t.match(answer, { status: 404, body: { code: 'route_not_found' } })
+    t.match(await app.send('POST', '/v1/stripe/webhook', {}, { key: null }), { status: 400, body: { code: 'webhook_invalid' } })
+    t.match(
+      await app.send('POST', '/v1/stripe/webhook', {}, { key: service.adminKey }),
+      { status: 400, body: { code: 'webhook_invalid' } },
+      'and no key stands for a signature',
+    )
+  })
+
+  t.test('an order of the sandbox is none at Stripe', async (t) => {
+    const app = await service.another({ env: { ...key, STRIPE_API_URL: stripe.url } })
+    await atSandbox(service, order, 'pay')
+    const refused = await app.post(`/v1/admin/payments/${order.id}/refund`, { reason: 'x' }, { key: service.adminKey })
+    t.match(refused, { status: 503, body: { code: 'payments_not_configured' } })
+    t.match((await app.get(`/v1/payments/${order.id}`)).body, { provider: 'sandbox', livemode: false, status: 'paid' })
+  })
+
+  t.test('the sandbox needs no credential in development, and gives none', async (t) => {
+    const another = await service.made('/v1/purchases', { wallet, package: 'starter' })
+    const path = `/sandbox/checkout/${sandboxId(another)}`
+    const page = await service.get(path, { key: null })
+    t.equal(page.status, 200)
+    t.notMatch(page.text, /fbx_|eyJ/)
+    const foreign = await service.send('POST', `${path}/pay`, null, { key: null, headers: { origin: 'https://elsewhere.example' } })
+    t.match(foreign, { status: 403, body: { code: 'forbidden' } }, 'a page of others pays nothing')
+    t.equal((await service.get(`/v1/payments/${another.id}`)).body.status, 'pending')
+    t.equal((await service.get(`/v1/payments/${another.id}`, { key: null })).status, 401, 'and what came of it is not public')
+  })
+
+  t.test('a configuration that would believe anybody is refused', async (t) => {
+    const complete = { ...production, JWT_SECRET, ...key }
+    t.equal(readConfig(complete).STRIPE_SECRET_KEY, stripe.apiKey)
+    for (const [env, message] of [
+      [{ STRIPE_WEBHOOK_SECRET: undefined }, /^STRIPE_WEBHOOK_SECRET: is required with STRIPE_SECRET_KEY/],
+      [{ STRIPE_WEBHOOK_SECRET: '' }, /^STRIPE_WEBHOOK_SECRET: is required with STRIPE_SECRET_KEY/],
+      [{ STRIPE_WEBHOOK_SECRET: ' , ' }, /^STRIPE_WEBHOOK_SECRET: is required with STRIPE_SECRET_KEY/],
+      [{ STRIPE_WEBHOOK_SECRET: 'whsec_' }, /^STRIPE_WEBHOOK_SECRET: must look like whsec_/],
+      [{ STRIPE_WEBHOOK_SECRET: `${WEBHOOK_SECRET},x` }, /^STRIPE_WEBHOOK_SECRET: must look like whsec_/],
+      [{ STRIPE_SECRET_KEY: 'pk_live_1234' }, /^STRIPE_SECRET_KEY: must look like sk_live_/],
+      [{ STRIPE_SECRET_KEY: 'whsec_1234' }, /^STRIPE_SECRET_KEY: must look like sk_live_/],
+      [{ STRIPE_API_URL: stripe.url }, /^STRIPE_API_URL: is for tests and cannot be set in production/],
+      [{ STRIPE_API_URL: 'ftp://x' }, /^STRIPE_API_URL: /],
+      [{ CHECKOUT_RETURN_URL: 'javascript:alert(1)' }, /^CHECKOUT_RETURN_URL: /],
+    ] as const) {
+      t.throws(() => readConfig({ ...complete, ...env }), { name: 'ConfigError', lines: [message] }, JSON.stringify(env))
+    }
+  })
+
+  t.test('the book is sound', async (t) => t.same(await service.unsound(), []))
+})
 
 t.test('credentials', async (t) => {
   const service = await createService(t)
@@ -401,6 +606,10 @@ t.test('credentials', async (t) => {
       body: { code: 'method_not_allowed' },
     })
     t.match(await service.send('PUT', '/v1/wallets', {}, { key: null }), { status: 405 })
+    for (const method of ['POST', 'PATCH', 'DELETE']) {
+      const answer = await service.send(method, `/v1/wallets/${wallet}/top-up`, {}, { key: null })
+      t.match(answer, { status: 405, headers: { allow: 'GET, PUT, HEAD' } }, `${method} of a top-up`)
+    }
   })
 
   t.test('a revoked key is refused at once where it was revoked, and within a minute elsewhere', async (t) => {

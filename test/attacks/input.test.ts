@@ -1,6 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { documentedRoutes, fillPath } from '../helpers/document.ts'
+import { atSandbox } from '../helpers/sandbox.ts'
 import { listen, sendRaw } from '../helpers/server.ts'
 import { type Answer, createService } from '../helpers/service.ts'
 
@@ -43,6 +44,15 @@ const NOT_AMOUNTS: readonly (readonly [raw: string, what: string])[] = [
   ['null', 'null'],
 ]
 
+/** What is no code of a promotion, as JSON. The long s is a capital S to whoever makes capitals of it. */
+const NOT_CODES = [
+  ...['""', '"AB"', '" CODE"', '"CODE "', '"CODE\\n"', '"CO DE"', '"-CODE"', '"C\u00d6DE"', '"\u017fPRING"', '"__proto__"', '"CODE%"'],
+  ...[`"${'X'.repeat(41)}"`, `"' or '1'='1"`, '"CODE\\u0000"', '12345', 'true', 'null', '["CODE"]', '{"code":"CODE"}'],
+]
+
+const PACKAGE = '"package":"p","name":"P","currency":"USD","reason":"x"'
+const RULE = '"rule":"r","kind":"volume","currency":"USD","reason":"x"'
+
 t.test('hostile input', async (t) => {
   const service = await createService(t)
   const wallet = await service.wallet('1000')
@@ -52,6 +62,8 @@ t.test('hostile input', async (t) => {
   const routes = documentedRoutes(service.app)
   const state = async () => JSON.stringify((await service.get(`/v1/wallets/${wallet}`)).body)
   const before = await state()
+
+  const topUp = (body: string) => service.send('PUT', `/v1/wallets/${wallet}/top-up`, body)
 
   /** Every field of money that a request can have: how to send it, and where the error has to point. */
   const money: Record<
@@ -122,6 +134,64 @@ t.test('hostile input', async (t) => {
       send: (raw) => service.post('/v1/admin/operations', `{"operation":"o","unit_cost":"1","reason":"x","flat_cost":${raw}}`, admin),
       pointer: '/flat_cost',
       zero: true,
+    },
+    'the credits of a package': {
+      send: (raw) => service.post('/v1/admin/packages', `{${PACKAGE},"price":"5.00","credits":${raw}}`, admin),
+      pointer: '/credits',
+    },
+    'the bonus of a package': {
+      send: (raw) => service.post('/v1/admin/packages', `{${PACKAGE},"price":"5.00","credits":"1","bonus":${raw}}`, admin),
+      pointer: '/bonus',
+      zero: true,
+    },
+    'the price of a package': {
+      send: (raw) => service.post('/v1/admin/packages', `{${PACKAGE},"credits":"1","price":${raw}}`, admin),
+      pointer: '/price',
+    },
+    purchase: {
+      send: (raw) => service.post('/v1/purchases', `{"wallet":"${wallet}","currency":"USD","amount":${raw}}`),
+      pointer: '/amount',
+      zero: true,
+    },
+    'a refund of money': {
+      send: (raw) => service.post(`/v1/admin/payments/pay_${'0'.repeat(32)}/refund`, `{"reason":"x","amount":${raw}}`, admin),
+      pointer: '/amount',
+      zero: true,
+    },
+    'the threshold of a top-up': {
+      send: (raw) => topUp(`{"package":"basic","cap":{"amount":"100"},"threshold":${raw}}`),
+      pointer: '/threshold',
+    },
+    'the amount of a top-up': {
+      send: (raw) => topUp(`{"threshold":"1","currency":"USD","cap":{"amount":"100"},"amount":${raw}}`),
+      pointer: '/amount',
+      zero: true,
+    },
+    'the cap of a top-up': {
+      send: (raw) => topUp(`{"threshold":"1","package":"basic","cap":{"amount":${raw}}}`),
+      pointer: '/cap/amount',
+      zero: true,
+    },
+    'the size of an order that gets a bonus': {
+      send: (raw) => service.post('/v1/admin/bonus-rules', `{${RULE},"percent":"5","from_amount":${raw}}`, admin),
+      pointer: '/from_amount',
+      zero: true,
+    },
+    'the largest bonus': {
+      send: (raw) => service.post('/v1/admin/bonus-rules', `{${RULE},"percent":"5","most_credits":${raw}}`, admin),
+      pointer: '/most_credits',
+    },
+    'the percent of a bonus': {
+      send: (raw) => service.post('/v1/admin/bonus-rules', `{${RULE},"percent":${raw}}`, admin),
+      pointer: '/percent',
+    },
+    'the percent of a promotion': {
+      send: (raw) => service.post('/v1/admin/promotions', `{"code":"PERCENT","reason":"x","percent":${raw}}`, admin),
+      pointer: '/percent',
+    },
+    'the credits of a promotion': {
+      send: (raw) => service.post('/v1/admin/promotions', `{"code":"CREDITS","reason":"x","credits":${raw}}`, admin),
+      pointer: '/credits',
     },
     'a question of price': { send: (raw) => service.post('/v1/quotes', `{"amount":${raw}}`), pointer: '/amount' },
     'smallest charge': {
@@ -206,6 +276,8 @@ t.test('hostile input', async (t) => {
         client_id: service.client.wireId,
         key_id: `key_${'0'.repeat(32)}`,
         proposal_id: `prp_${'0'.repeat(32)}`,
+        payment_id: `pay_${'0'.repeat(32)}`,
+        promotion_id: `prm_${'0'.repeat(32)}`,
       })
       for (const body of [
         '{"amount":"1","balance":"9"}',
@@ -434,6 +506,36 @@ t.test('hostile input', async (t) => {
     const doubled = { ...price, effective_from: new Date(Date.now() + 60_000).toISOString() }
     const both = await Promise.all([service.post('/v1/admin/prices', doubled, admin), service.post('/v1/admin/prices', doubled, admin)])
     t.same(both.map((answer) => answer.status).sort(), [201, 409])
+  })
+
+  t.test('what is not a code of a promotion is 400 wherever one is named', async (t) => {
+    for (const raw of NOT_CODES) {
+      const wrong = (pointer: string) => ({ status: 400, body: { errors: [{ pointer }] } })
+      t.match(await service.post('/v1/redemptions', `{"wallet":"${wallet}","code":${raw}}`), wrong('/code'), raw)
+      const purchase = `{"wallet":"${wallet}","package":"basic","promotion_code":${raw}}`
+      t.match(await service.post('/v1/purchases', purchase), wrong('/promotion_code'), `with a purchase: ${raw}`)
+      const promotion = `{"code":${raw},"credits":"1","reason":"x"}`
+      t.match(await service.post('/v1/admin/promotions', promotion, admin), wrong('/code'), `of a promotion: ${raw}`)
+    }
+    for (const percent of ['1000.0001', '1001', '0.00001', '0.0000', '12.5%', '1/2']) {
+      t.equal((await service.post('/v1/admin/promotions', { code: 'PERCENT', percent, reason: 'x' }, admin)).status, 400, percent)
+    }
+    t.same(await service.query('select code from promotions'), [])
+  })
+
+  t.test('the largest bonuses are bounded, and what is paid comes', async (t) => {
+    const rich = await service.wallet()
+    const most = '1000000000000'
+    const huge = { package: 'huge', name: 'Huge', price: '9.00', currency: 'USD', credits: most, bonus: most, reason: 'x' }
+    await service.made('/v1/admin/packages', huge, admin)
+    for (const kind of ['volume', 'first_purchase']) {
+      await service.made('/v1/admin/bonus-rules', { rule: kind, kind, currency: 'USD', percent: '1000', reason: 'x' }, admin)
+    }
+    await service.made('/v1/admin/promotions', { code: 'TENFOLD', percent: '1000', reason: 'x' }, admin)
+    const order = await service.made('/v1/purchases', { wallet: rich, package: 'huge', promotion_code: 'tenfold' })
+    t.match(order, { credits: most, bonus: '3000000000000', first_purchase_bonus: most, promotion: most })
+    await atSandbox(service, order, 'pay')
+    t.equal((await service.get(`/v1/wallets/${rich}/balance`)).body.balance, '5000000000000')
   })
 
   t.test('money in impossible directions', async (t) => {

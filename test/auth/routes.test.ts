@@ -169,6 +169,8 @@ t.test('clients and keys', async (t) => {
       'refunds:write',
       'prices:read',
       'prices:write',
+      'payments:read',
+      'payments:write',
     )
     const token = app.auth.signToken?.({ subject: 'alice', clientId }, Date.now(), Date.now() + 60_000)
     const counts = async () => [

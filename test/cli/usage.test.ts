@@ -11,7 +11,7 @@ t.setTimeout(120_000)
 t.test('help names every command, and every command has help with examples', async (t) => {
   const { status, stdout } = await farebox(['--help'])
   t.equal(status, 0)
-  for (const name of ['start', 'migrate', 'seed', 'keys', 'token', 'verify', 'doctor', 'replay']) {
+  for (const name of ['start', 'migrate', 'seed', 'keys', 'token', 'prices', 'verify', 'reconcile', 'doctor', 'replay']) {
     t.match(stdout, new RegExp(`^  ${name} `, 'm'))
     const own = await farebox([name, '--help'])
     t.equal(own.status, 0, name)

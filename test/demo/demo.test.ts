@@ -65,6 +65,66 @@ t.test('two pages follow a wallet', { skip: !existsSync(CHROMIUM) && `there is n
     for (const page of pages) await shows(page, { available: (await truth()).available })
   })
 
+  await t.test('credits that are bought in one page arrive in both', async (t) => {
+    const { balance } = await truth()
+    const after = (credits: number) => ({ balance: String(Number((Number(balance) + credits).toFixed(2))) })
+    const [checkout] = await Promise.all([browser.waitForEvent('page', WAIT), first.click('[data-package=basic]')])
+    await checkout.waitForURL('**/sandbox/checkout/**', WAIT)
+    t.match(await checkout.textContent('.banner'), 'No card, no bank, no money')
+    t.match(await checkout.textContent('.price'), '45.00 USD')
+    await picture(t, checkout, 'checkout')
+    const page = checkout.url()
+
+    await checkout.click('button:text-is("Pay with a declined card")')
+    await checkout.waitForSelector('[role=alert]:has-text("declined")', WAIT)
+    await checkout.setViewportSize({ width: 340, height: 700 })
+    await checkout.emulateMedia({ colorScheme: 'dark' })
+    t.equal(await checkout.evaluate('document.documentElement.scrollWidth'), 340)
+    await picture(t, checkout, 'declined')
+    await checkout.click('a:text-is("Leave without paying")')
+    await checkout.waitForSelector('#bought[data-bad=true]:has-text("The card was declined.")', WAIT)
+    t.equal((await truth()).balance, balance)
+
+    await checkout.goto(page)
+    // The first thing that the keyboard reaches is to pay.
+    await checkout.keyboard.press('Tab')
+    await checkout.keyboard.press('Enter')
+    await checkout.waitForURL('**/demo', WAIT)
+    await checkout.waitForSelector('#bought:text-is("Paid: 5,000 + 500 credits were added.")', WAIT)
+    await picture(t, checkout, 'paid')
+    for (const one of pages) {
+      await shows(one, after(5_500))
+      t.equal(await one.textContent('#causes li:first-child span:first-child'), 'Payment')
+      t.match(await one.textContent('#causes li:first-child'), 'balance +5500')
+      await one.waitForSelector('#orders li:first-child:has-text("paid")', WAIT)
+    }
+
+    await checkout.goto(page)
+    await checkout.click('button:text-is("Dispute")')
+    await checkout.waitForSelector('.state:text-is("Disputed")', WAIT)
+    for (const one of pages) await shows(one, after(0))
+    await checkout.click('button:text-is("Product wins")')
+    for (const one of pages) await shows(one, after(5_500))
+    await checkout.click('button:text-is("Refund")')
+    for (const one of pages) {
+      await shows(one, after(0))
+      await one.waitForSelector('#orders li:first-child:has-text("refunded")', WAIT)
+    }
+    await picture(t, first, 'bought')
+    await checkout.close()
+  })
+
+  await t.test('an order that cannot be placed says why', async () => {
+    const reason = 'a test'
+    const basic = { package: 'basic', name: 'Basic', price: '45.00', currency: 'USD', credits: '5000', bonus: '500', reason }
+    await made('/v1/admin/packages', { ...basic, enabled: false })
+    const [tab] = await Promise.all([browser.waitForEvent('page', WAIT), first.click('[data-package=basic]')])
+    await first.waitForSelector('#bought[data-bad=true]:has-text("is on sale")', WAIT)
+    // And leaves no empty tab behind.
+    if (!tab.isClosed()) await tab.waitForEvent('close', WAIT)
+    await made('/v1/admin/packages', basic)
+  })
+
   await t.test('where sockets are blocked, the page falls back and still shows the truth', async (t) => {
     road.blockSockets()
     for (const page of pages) await page.waitForSelector('#status[data-reason=stream]', WAIT)
@@ -91,8 +151,8 @@ t.test('two pages follow a wallet', { skip: !existsSync(CHROMIUM) && `there is n
     t.equal(await first.evaluate('document.documentElement.scrollWidth'), 340)
     await first.emulateMedia({ colorScheme: 'dark' })
     await picture(t, first)
-    // Sockets that were cut, and the reserve that the wallet could not carry.
-    const expected = /\/v1\/(realtime|wallets\/[^/]+\/stream)|402 .*\/demo\/reserve/
+    // Sockets that were cut, the reserve that the wallet could not carry, and the package that was off sale.
+    const expected = /\/v1\/(realtime|wallets\/[^/]+\/stream)|402 .*\/demo\/reserve|422 .*\/demo\/buy/
     const unexpected = faults.filter((fault) => !expected.test(fault))
     t.same(unexpected, [])
   })
@@ -135,8 +195,8 @@ function textsOf(page: Page, selector: string): Promise<string[]> {
   return page.locator(selector).allTextContents()
 }
 
-async function picture(t: Test, page: Page): Promise<void> {
-  const path = join(tmpdir(), `farebox-demo-${process.pid}-${t.name.replace(/\W+/g, '-').slice(0, 30)}.png`)
+async function picture(t: Test, page: Page, name = t.name.replace(/\W+/g, '-').slice(0, 30)): Promise<void> {
+  const path = join(tmpdir(), `farebox-demo-${process.pid}-${name}.png`)
   await page.screenshot({ path, fullPage: true })
   t.comment(`picture: ${path}`)
 }

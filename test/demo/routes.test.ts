@@ -1,5 +1,6 @@
 import t from 'tap'
 import { DEMO_FILES } from '../../src/demo/files.ts'
+import { createBilling } from '../helpers/billing.ts'
 import { createService } from '../helpers/service.ts'
 
 /** The demo's own server side, without a browser. */
@@ -60,6 +61,7 @@ t.test('the demo', async (t) => {
   })
 
   t.test('moves nothing before the page asks for a token', async (t) => {
+    t.match(await post('/demo/buy/basic'), { status: 404, body: { code: 'wallet_not_found' } })
     for (const action of ['reserve', 'commit', 'release', 'grant']) {
       const { status, body } = await post(`/demo/${action}`)
       t.match(`${status} ${body.code}`, /^404 (wallet|reservation)_not_found$/, action)
@@ -97,10 +99,42 @@ t.test('the demo', async (t) => {
     t.same(await service.unsound(), [])
   })
 
+  t.test('sells what is on sale, for its own wallet', async (t) => {
+    const { status, body } = await get('/demo/packages')
+    t.match({ status, body }, { status: 200, body: { provider: 'sandbox', livemode: false } })
+    t.match(body.data[1], { id: 'basic', name: 'Basic', price: '45.00', currency: 'USD', credits: '5000', bonus: '500' })
+    const [wallet] = await wallets()
+    const bought = await post('/demo/buy/basic', { host: 'localhost:8080' })
+    t.equal(bought.status, 201)
+    t.match(bought.body, { checkout: { url: /^http:\/\/localhost:8080\/sandbox\/checkout\/sandbox_pay_/ } })
+    const key = (await post('/demo/token')).body.token
+    const orders = await service.get('/v1/wallets/user:demo/payments', { key })
+    t.match(orders.body.data, [{ status: 'pending', amount: '45.00', credits: '5000' }])
+    const paid = await post(`${new URL(bought.body.checkout.url).pathname}/pay`)
+    t.match(paid, { status: 303, headers: { location: 'http://localhost:8080/demo?paid' } })
+    t.equal(BigInt((await wallets())[0].balance) - BigInt(wallet.balance), 5_500_000_000n)
+    const off = { package: 'starter', name: 'Starter', price: '10.00', currency: 'USD', credits: '1000', enabled: false, reason: 'a test' }
+    await service.made('/v1/admin/packages', off, { key: service.adminKey })
+    t.same(
+      (await get('/demo/packages')).body.data.map(({ id }: { id: string }) => id),
+      ['basic', 'pro', 'business', 'enterprise'],
+    )
+    t.match(await post('/demo/buy/starter'), { status: 422, body: { code: 'package_not_sold' } })
+    t.match(await post('/demo/buy/nothing'), { status: 422, body: { code: 'package_not_sold' } })
+    t.match(await post('/demo/buy/No..pe'), { status: 400, body: { code: 'invalid_request' } })
+    t.same(await service.unsound(), [])
+  })
+
+  t.test('says so where nobody takes payments', async (t) => {
+    const other = await service.another({ rooms: { payments: null } })
+    t.match((await other.get('/demo/packages', { key: null })).body, { provider: null, livemode: false })
+    t.match(await other.post('/demo/buy/basic', null, { key: null }), { status: 503, body: { code: 'payments_not_configured' } })
+  })
+
   t.test('does nothing for pages of others', async (t) => {
     const [before] = await wallets()
     for (const origin of ['https://evil.example', 'http://localhost', 'null', 'nonsense']) {
-      for (const path of ['/demo/token', '/demo/reserve', '/demo/grant']) {
+      for (const path of ['/demo/token', '/demo/reserve', '/demo/grant', '/demo/buy/basic']) {
         const { status, body } = await post(path, { origin, host: 'localhost:8080' })
         t.equal(`${status} ${body.code}`, '403 forbidden', `${path} from ${origin}`)
       }
@@ -118,7 +152,8 @@ t.test('the demo', async (t) => {
   t.test('is not there in production', async (t) => {
     const production = await service.another({ env: { NODE_ENV: 'production', DATABASE_URL: service.url } })
     for (const { path } of DEMO_FILES) t.equal((await production.get(path, { key: null })).status, 404, path)
-    for (const path of ['/demo/token', '/demo/reserve', '/demo/grant']) {
+    t.equal((await production.get('/demo/packages', { key: null })).status, 404)
+    for (const path of ['/demo/token', '/demo/reserve', '/demo/grant', '/demo/buy/basic']) {
       t.equal((await production.post(path, null, { key: null })).status, 404, path)
     }
   })
@@ -129,4 +164,17 @@ t.test('where the sources are not there, the demo is not either', async (t) => {
   t.intercept(page as { read: unknown }, 'read', { value: async () => null })
   const service = await createService(t)
   t.match(await service.get('/demo', { key: null }), { status: 404, body: { code: 'route_not_found' } })
+})
+
+t.test('where there is a Stripe key, the demo sells by way of Stripe', async (t) => {
+  const { service } = await createBilling(t)
+  const post = (path: string) => service.post(path, null, { key: null, idempotencyKey: null, headers: { host: 'localhost:8080' } })
+  t.match((await service.get('/demo/packages', { key: null })).body, { provider: 'stripe', livemode: false })
+  await post('/demo/token')
+  const { status, body } = await post('/demo/buy/basic')
+  t.equal(status, 201)
+  const { hostname, pathname } = new URL(body.checkout.url)
+  t.not(hostname, 'localhost')
+  t.notMatch(pathname, 'sandbox')
+  t.equal((await service.get('/sandbox/done', { key: null })).status, 404, 'and there is no sandbox')
 })

@@ -73,3 +73,24 @@ t.test('every script and command that the README names exists', async (t) => {
     await t.resolves(readFile(new URL(`../../${(path as string).replace(/\/$/, '/README.md')}`, import.meta.url)), path as string)
   }
 })
+
+t.test('every command and every variable has its row in the README, and every row exists', async (t) => {
+  const markdown = await readFile(README, 'utf8')
+  const tableBehind = (heading: string) => (markdown.split(`| ${heading} |`)[1] ?? '').split('\n\n')[0] as string
+  const firstCells = (table: string) => [...table.matchAll(/^\| (`[^|]+) \|/gm)].map(([, cell]) => cell as string)
+
+  const source = await readFile(new URL('../../src/cli.ts', import.meta.url), 'utf8')
+  const commands = [...source.matchAll(/^ {2}\['([a-z]+)', /gm)].map(([, name]) => name as string)
+  const rows = firstCells(tableBehind('command | does')).flatMap((cell) =>
+    [...cell.matchAll(/`([a-z]+)/g)].map(([, name]) => name as string),
+  )
+  t.ok(commands.length > 5)
+  t.same([...new Set(rows)].sort(), commands.toSorted())
+
+  const config = await readFile(new URL('../../src/config.ts', import.meta.url), 'utf8')
+  const keys = [...config.matchAll(/^ {2}([A-Z]+(?:_[A-Z]+)*): /gm)].map(([, key]) => key as string)
+  t.ok(keys.length > 15)
+  const named = firstCells(tableBehind('variable | meaning | default')).flatMap((cell) => cell.replaceAll('`', '').split(', '))
+  // Where Stripe is, is for tests alone.
+  t.same(named.toSorted(), keys.filter((key) => key !== 'STRIPE_API_URL').sort())
+})

@@ -1,4 +1,5 @@
-import { type TestService, times } from './service.ts'
+import { atSandbox, sandboxId } from './sandbox.ts'
+import { type Body, type TestService, times } from './service.ts'
 
 export interface RichBook {
   /** Many charges, captures, an open hold, a payee, refunds, adjustments. */
@@ -10,6 +11,18 @@ export interface RichBook {
   /** Late commits, expired holds, an expired grant, one that is scheduled. */
   readonly aged: string
   readonly empty: string
+  /** Buys credits, with an order in every state. The references of its orders name them. */
+  readonly buyer: string
+  /** In debt beyond its limit: what it spent was paid with money that went back. */
+  readonly reversed: string
+  /** Spent what a bank took and gave back after all. */
+  readonly contested: string
+  /** Bought credits by itself when few were left, and will again. */
+  readonly toppedUp: string
+  /** Would, but its card is declined. */
+  readonly declined: string
+  /** Got all that comes on top of what is bought, and a voucher. Has a code that it has not used. */
+  readonly promoted: string
   readonly openHold: string
 }
 
@@ -107,12 +120,17 @@ export async function makeRichBook(service: TestService): Promise<RichBook> {
   await made(`/v1/admin/price-quarantine/${accepted}/accept`, { reason: 'looked at' }, admin)
   await made(`/v1/admin/price-quarantine/${rejected}/reject`, { reason: 'a typo' }, admin)
 
+  const buyers = await makeOrders(service)
+  const toppedUp = await makeTopUps(service)
+  const promoted = await makePromotions(service)
+
   // Refusals.
   await refused('/v1/reservations', { wallet: empty, amount: '1' }, 402)
   await refused('/v1/charges', { wallet: empty, amount: '1' }, 402)
   await refused(`/v1/reservations/${split.id}/commit`, { amount: '1' }, 409)
   await refused('/v1/charges', { wallet: 'user:nobody', amount: '1' }, 404)
   await refused(`/v1/charges/${shared.id}/refund`, { amount: '1000' }, 422)
+  await refused('/v1/purchases', { wallet: empty, package: 'never_was' }, 422)
 
   const over = Math.max(...timed.map(({ expires_at }) => Date.parse(expires_at)))
   await new Promise((resolve) => setTimeout(resolve, Math.max(0, over - Date.now() + 20)))
@@ -120,5 +138,96 @@ export async function makeRichBook(service: TestService): Promise<RichBook> {
   await made(`/v1/reservations/${late.id}/commit`, { amount: '6' })
   await made(`/v1/reservations/${lateInTwo.id}/commit`, { amount: '1', final: false })
   await made(`/v1/reservations/${lateInTwo.id}/commit`, { amount: '2' })
-  return { busy, payee, indebted, aged, empty, openHold: open.id }
+  return { busy, payee, indebted, aged, empty, ...buyers, ...toppedUp, promoted, openHold: open.id }
+}
+
+/** Orders in every state, at the sandbox. */
+async function makeOrders(service: TestService): Promise<Pick<RichBook, 'buyer' | 'reversed' | 'contested'>> {
+  const admin = { key: service.adminKey }
+  const [buyer, reversed, contested] = (await Promise.all(times(3, () => service.wallet()))) as [string, string, string]
+  const order = (wallet: string, reference: string, what: object): Promise<Body> =>
+    service.made('/v1/purchases', { wallet, reference, ...what })
+  const paid = async (wallet: string, reference: string, what: object = { package: 'basic' }) => {
+    const one = await order(wallet, reference, what)
+    await atSandbox(service, one, 'pay')
+    return one
+  }
+
+  await order(buyer, 'pending', { package: 'starter', metadata: { text: 'Grüße 🌍 "\\' } })
+  const failed = await order(buyer, 'failed', { package: 'starter' })
+  await atSandbox(service, failed, { status: 'failed', failure: 'it was canceled' })
+  await paid(buyer, 'paid')
+  await paid(buyer, 'by amount', { amount: '10.01', currency: 'USD' })
+
+  // A third that divides into no millionths, in two parts, the first asked for by an admin.
+  const part = await paid(buyer, 'part', { package: 'pro' })
+  await service.made(`/v1/admin/payments/${part.id}/refund`, { amount: '12.34', reason: 'goodwill' }, admin)
+  await atSandbox(service, part, { refunded: '3333' })
+
+  // Some of what a bank holds is refunded as well: it counts once.
+  const disputed = await paid(buyer, 'disputed')
+  await atSandbox(service, disputed, 'dispute')
+  await atSandbox(service, disputed, { refunded: '1000' })
+
+  const gone = await paid(reversed, 'reversed')
+  await service.made('/v1/charges', { wallet: reversed, amount: '1000' })
+  await atSandbox(service, gone, 'refund')
+
+  const won = await paid(contested, 'won')
+  await service.made('/v1/charges', { wallet: contested, amount: '5400' })
+  await atSandbox(service, won, 'dispute')
+  await atSandbox(service, won, 'win')
+  const event = { provider: 'sandbox', type: 'x', payload: '{}', livemode: false, occurredAt: new Date() } as const
+  await service.rooms.billing.inbox.receive({ ...event, id: 'evt_of_won', subject: sandboxId(won) })
+  await service.rooms.billing.processEvents()
+  return { buyer, reversed, contested }
+}
+
+/** Credits that buy themselves. The next attempt with the card that is declined waits in the outbox. */
+async function makeTopUps(service: TestService): Promise<Pick<RichBook, 'toppedUp' | 'declined'>> {
+  const withCard = async (credits: string, payment_method_id: string) => {
+    const wallet = await service.wallet(credits)
+    await service.made(`/v1/wallets/${wallet}/cards`, {})
+    const body = { threshold: '100', package: 'starter', cap: { amount: '15' }, payment_method_id }
+    const set = await service.send('PUT', `/v1/wallets/${wallet}/top-up`, body)
+    if (set.status !== 200) throw new Error(`a top-up was not set: ${set.text}`)
+    return wallet
+  }
+  const toppedUp = await withCard('150', 'sandbox_card')
+  const declined = await withCard('50', 'sandbox_card_declined')
+  await service.made('/v1/charges', { wallet: toppedUp, amount: '60' })
+  await service.rooms.billing.runTopUps()
+  return { toppedUp, declined }
+}
+
+/** A wallet's first order, with everything on top, a part of it given back; an order that was too late for all that; a voucher. */
+async function makePromotions(service: TestService): Promise<string> {
+  const set = (path: string, body: object) =>
+    service.made(`/v1/admin/${path}`, { reason: 'more for all', ...body }, { key: service.adminKey })
+  const promoted = await service.wallet()
+  await set('bonus-rules', {
+    rule: 'volume_100',
+    kind: 'volume',
+    currency: 'USD',
+    from_amount: '100',
+    percent: '12.5',
+    most_credits: '2000',
+  })
+  await set('bonus-rules', { rule: 'welcome', kind: 'first_purchase', currency: 'USD', percent: '50', most_credits: '300' })
+  await set('promotions', { code: 'SPRING-26', percent: '10', grant_days: 30, most_redemptions: 9, ends_at: '2100-01-01T00:00:00Z' })
+  await set('promotions', { code: 'FIXED', credits: '7', most_redemptions: 9 })
+  await set('promotions', { code: 'VOUCHER', credits: '25', needs_purchase: false, grant_days: 30 })
+  const order = (reference: string, what: object, promotion_code: string): Promise<Body> =>
+    service.made('/v1/purchases', { wallet: promoted, reference, promotion_code, ...what })
+
+  const large = await order('promoted', { amount: '100', currency: 'USD' }, 'SPRING-26')
+  const late = await order('too late', { package: 'starter' }, 'spring-26')
+  await order('claimed', { package: 'starter' }, 'FIXED')
+  await atSandbox(service, large, 'pay')
+  await service.made('/v1/redemptions', { wallet: promoted, code: 'voucher' })
+  // More than came on top, which burns first.
+  await service.made('/v1/charges', { wallet: promoted, amount: '3000' })
+  await atSandbox(service, late, 'pay')
+  await atSandbox(service, large, { refunded: '3333' })
+  return promoted
 }

@@ -7,13 +7,13 @@ import { createClient } from '../../src/auth/create-client.ts'
 import { issueKey } from '../../src/auth/issue-key.ts'
 import type { Change } from '../../src/auth/key-store.ts'
 import { SCOPES, type Scope } from '../../src/auth/principal.ts'
-import { type Config, readConfig } from '../../src/config.ts'
+import { type Config, paymentsOf, readConfig } from '../../src/config.ts'
 import { sweep } from '../../src/jobs/sweep.ts'
 import { toWireId } from '../../src/kernel/ids.ts'
 import { INVARIANTS } from '../../src/ledger/invariants.ts'
 import { verify } from '../../src/ledger/verify-pg.ts'
 import { createLogger, type LogLevel } from '../../src/platform/logger.ts'
-import { seedPrices } from '../../src/prepare.ts'
+import { seedLists } from '../../src/prepare.ts'
 import { inForce, type ModelListing } from '../../src/pricing/prices.ts'
 import { createRooms, type RoomOptions, type Rooms } from '../../src/wire.ts'
 import { createTestDatabase } from './database.ts'
@@ -118,7 +118,7 @@ export interface AppOptions {
 /** Starts the service on a database of its own. */
 export async function createService(t: Test, options: AppOptions = {}): Promise<TestService> {
   const { url } = await createTestDatabase(t)
-  await seedPrices(url)
+  await seedLists(url)
   const pool = new pg.Pool({ connectionString: url, max: 4, application_name: 'test' })
   pool.on('error', () => {})
   t.teardown(() => pool.end())
@@ -190,7 +190,11 @@ async function openApp(options: AppOptions & { readonly url: string }, defaultKe
   const lines: string[] = []
   const logger = createLogger({ level: options.level ?? 'warn', destination: { write: (line) => lines.push(line) } })
   const config = readConfig({ NODE_ENV: 'test', JWT_SECRET, DOCS: 'false', ...options.env })
-  const rooms = await createRooms(options.url, logger, options.rooms)
+  const rooms = await createRooms(options.url, logger, {
+    payments: paymentsOf(config),
+    checkoutReturnUrl: config.CHECKOUT_RETURN_URL,
+    ...options.rooms,
+  })
   const app = await buildApp(config, rooms, logger)
   let closed: Promise<void> | null = null
   return {

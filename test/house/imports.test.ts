@@ -43,6 +43,11 @@ const VENDORS: { vendor: RegExp; allowed: RegExp[]; why: string }[] = [
     why: 'only adapters speak to Redis',
   },
   {
+    vendor: /^stripe(\/|$)/,
+    allowed: [/^billing\/stripe\//],
+    why: 'orders are the same whoever takes the money',
+  },
+  {
     vendor: /^gpt-tokenizer(\/|$)/,
     allowed: [/^estimates\/vocabulary\.ts$/],
     why: 'whatever counts tokens gets its vocabulary from one place',

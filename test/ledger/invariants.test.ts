@@ -28,13 +28,38 @@ const COMMITTED = `(select id from reservations where wallet_id = :busy and refe
 const RELEASED = `(select id from reservations where wallet_id = :busy and status = 'released' limit 1)`
 const HELD = `(select id from reservations where wallet_id = :busy and status = 'held' limit 1)`
 
+const ORDER = (reference: string) => `(select id from payments where reference = '${reference}')`
+/** The grant of what was bought with an order, and of what came on top. */
+const BOUGHT = (reference: string) => `(select grant_id from payments where reference = '${reference}')`
+const BONUS = (reference: string) => `(select bonus_grant_id from payments where reference = '${reference}')`
+/** The order that the wallet's top-up placed. */
+const TOP_UP = `(select id from payments where wallet_id = :toppedUp and origin = 'top_up')`
+const GIFT = `(select promotion_grant_id from payments where reference = 'promoted')`
+const VOUCHER = `(select id from redemptions where wallet_id = :promoted and redeemed_at is not null and payment_id is null)`
+/** The same for what a code gave by itself. */
+const VOUCHER_GRANT = `(select grant_id from redemptions where id = ${VOUCHER})`
+/** What the ledger calls an order. */
+const MARK = (reference: string) => `(select 'pay_' || replace(id::text, '-', '') from payments where reference = '${reference}')`
+/** The same grant once more, with nothing left in it. */
+const copyGrant = (grant: string, patch = '') =>
+  `insert into grants select (jsonb_populate_record(null::grants, to_jsonb(g) || jsonb_build_object('id', gen_random_uuid(), 'remaining', 0${patch}))).*
+    from grants g where g.id = ${grant}`
+
 /** Appends a row that is sound in itself: chained, counted, in the balance and in a grant. */
-const append = (wallet: string, kind: string, amount: string, account: string, chargeId: string, actor = `'key:test'`) => [
+const append = (
+  wallet: string,
+  kind: string,
+  amount: string,
+  account: string,
+  chargeId: string,
+  actor = `'key:test'`,
+  reference = 't.reference',
+) => [
   `with before as (select * from wallets where id = ${wallet}),
     row as (
       select (jsonb_populate_record(null::transactions, to_jsonb(t) || jsonb_build_object(
         'seq', b.transaction_seq + 1, 'id', gen_random_uuid(), 'kind', '${kind}', 'amount', (${amount})::bigint, 'counter_account', '${account}',
-        'balance_after', b.balance + (${amount})::bigint, 'charge_id', ${chargeId}, 'client_id', null, 'actor', ${actor}, 'draws', null, 'metadata', null))).*
+        'balance_after', b.balance + (${amount})::bigint, 'charge_id', ${chargeId}, 'client_id', null, 'actor', ${actor}, 'reference', ${reference}, 'draws', null, 'metadata', null))).*
       from before b join transactions t on t.wallet_id = b.id and t.seq = b.transaction_seq
     ),
     hashed as (select r.id, sha256(b.head_hash || transaction_canon(r)) as hash from row r, before b),
@@ -169,6 +194,19 @@ const MUTANTS: readonly Mutant[] = [
       'update wallets set debt = debt + 5 where id = :indebted',
     ],
   },
+  {
+    says: 'credits that were taken back for a payment are an adjustment, and the chain is hashed anew',
+    trips: ['I08', 'I16'],
+    sql: [`update transactions set kind = 'adjust' where wallet_id = :reversed and kind = 'clawback'`, ...rechain(':reversed')],
+  },
+  {
+    says: 'debt is explained by credits that were given back since',
+    trips: ['I08', 'I07'],
+    sql: [
+      `update grants set remaining = remaining + 5 where id = ${BOUGHT('won')}`,
+      'update wallets set debt = debt + 5 where id = :contested',
+    ],
+  },
   { says: 'the limit is below the debt', trips: ['I08'], sql: ['update wallets set overdraft_limit = debt - 1 where id = :indebted'] },
   {
     says: 'a released hold released one less',
@@ -287,7 +325,7 @@ const MUTANTS: readonly Mutant[] = [
     trips: ['I13'],
     sql: [`update charges set final = true where reservation_id = ${HELD}`],
   },
-  ...['reserve', 'commit', 'charge', 'event', 'grant', 'void', 'refund', 'adjust'].map((operation) => ({
+  ...['reserve', 'commit', 'charge', 'event', 'grant', 'void', 'refund', 'adjust', 'purchase', 'redeem'].map((operation) => ({
     says: `the key of a ${operation} is deleted`,
     trips: ['I14'],
     sql: [
@@ -295,6 +333,48 @@ const MUTANTS: readonly Mutant[] = [
         where operation = '${operation}' and status < 300 limit 1)`,
     ],
   })),
+  { says: 'an order is deleted', trips: ['I14'], sql: [`delete from payments where id = ${ORDER('pending')}`] },
+  {
+    says: 'an order of a top-up says that somebody placed it',
+    trips: ['I14'],
+    sql: [`update payments set origin = 'purchase' where id = ${TOP_UP}`],
+  },
+  {
+    says: 'an order that somebody placed says that a top-up did',
+    trips: ['I14'],
+    sql: [`update payments set origin = 'top_up' where id = ${ORDER('paid')}`],
+  },
+  {
+    says: 'a voucher says that it came with an order',
+    trips: ['I14'],
+    sql: [`update redemptions set payment_id = ${ORDER('promoted')} where id = ${VOUCHER}`],
+  },
+  {
+    says: 'a code that came with an order says that it was redeemed by itself',
+    trips: ['I14'],
+    sql: [`update redemptions set payment_id = null where payment_id = ${ORDER('promoted')}`],
+  },
+  {
+    says: 'two keys have one voucher',
+    trips: ['I14'],
+    sql: [
+      `insert into idempotency_keys select client_id, operation, 'mutant', fingerprint, status, body, effect_id, wallet_id, created_at
+        from idempotency_keys where effect_id = ${VOUCHER}`,
+    ],
+  },
+  {
+    says: 'two keys have one order',
+    trips: ['I14'],
+    sql: [
+      `insert into idempotency_keys select client_id, operation, 'mutant', fingerprint, status, body, effect_id, wallet_id, created_at
+        from idempotency_keys where effect_id = ${ORDER('paid')}`,
+    ],
+  },
+  {
+    says: 'the key of an order says refused',
+    trips: ['I14'],
+    sql: [`update idempotency_keys set status = 402 where effect_id = ${ORDER('paid')}`],
+  },
   {
     says: 'a key says done, and there is no effect',
     trips: ['I14'],
@@ -325,9 +405,172 @@ const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    says: 'what an order bought was given away',
+    trips: ['I15'],
+    sql: [`update grants set kind = 'bonus' where id = ${BOUGHT('paid')}`],
+  },
+  { says: 'an order was granted twice', trips: ['I15'], sql: [copyGrant(BOUGHT('paid'))] },
+  { says: 'an order has a second grant of nothing', trips: ['I15'], sql: [copyGrant(BOUGHT('paid'), ", 'amount', 0")] },
+  { says: 'the bonus of an order came twice', trips: ['I15'], sql: [copyGrant(BONUS('paid'))] },
+  { says: 'a paid order was not granted', trips: ['I15'], sql: [`delete from grants where id = ${BOUGHT('reversed')}`] },
+  { says: 'the bonus of a paid order was not granted', trips: ['I15'], sql: [`delete from grants where id = ${BONUS('reversed')}`] },
+  { says: 'an order was granted one more', trips: ['I15'], sql: [`update grants set amount = amount + 1 where id = ${BONUS('paid')}`] },
+  { says: 'an order is for one less', trips: ['I15'], sql: [`update payments set credits = credits - 1 where id = ${ORDER('paid')}`] },
+  { says: 'a grant is of another payment', trips: ['I15'], sql: [`update grants set source = 'pi_nobody' where id = ${BOUGHT('paid')}`] },
+  { says: 'the promotion of a paid order was not granted', trips: ['I15'], sql: [`delete from grants where id = ${GIFT}`] },
+  { says: 'the promotion of an order came twice', trips: ['I15'], sql: [copyGrant(GIFT)] },
+  { says: 'a promotion came twice, without a word of the order', trips: ['I15'], sql: [copyGrant(GIFT, ", 'source', null")] },
+  { says: 'what a promotion gave is a bonus', trips: ['I15'], sql: [`update grants set kind = 'bonus' where id = ${GIFT}`] },
+  { says: 'a promotion gave one more', trips: ['I15'], sql: [`update grants set amount = amount + 1 where id = ${GIFT}`] },
+  {
+    says: 'a redemption is for one more than its grant',
+    trips: ['I15'],
+    sql: [`update redemptions set credits = credits + 1 where payment_id = ${ORDER('promoted')}`],
+  },
+  {
+    says: 'an order does not know its promotion',
+    trips: ['I15'],
+    sql: [`update payments set promotion_grant_id = null where id = ${ORDER('promoted')}`],
+  },
+  {
+    says: 'an order was granted what was for a first one only',
+    trips: ['I15'],
+    sql: [`update payments set bonus = bonus + first_bonus where id = ${ORDER('too late')}`],
+  },
+  {
+    says: 'a top-up that was paid was not granted',
+    trips: ['I15', 'I04'],
+    sql: [`delete from grants where wallet_id = :toppedUp and source like 'sandbox_%' and kind = 'purchase'`],
+  },
+  { says: 'a voucher was redeemed, and nothing came of it', trips: ['I15'], sql: [`delete from grants where id = ${VOUCHER_GRANT}`] },
+  { says: 'a voucher gave twice', trips: ['I15'], sql: [copyGrant(VOUCHER_GRANT)] },
+  { says: 'a voucher gave one more', trips: ['I15'], sql: [`update grants set amount = amount + 1 where id = ${VOUCHER_GRANT}`] },
+  {
+    says: 'a redemption is deleted with its key, and its credits stay',
+    trips: ['I15'],
+    sql: [`delete from idempotency_keys where effect_id = ${VOUCHER}`, `delete from redemptions where id = ${VOUCHER}`],
+  },
+  {
+    says: 'a voucher was never redeemed, and its credits stay',
+    trips: ['I15', 'I14'],
+    sql: [`update redemptions set redeemed_at = null where id = ${VOUCHER}`],
+  },
+  {
+    says: 'a claim names what another redemption gave',
+    trips: ['I15', 'I14'],
+    sql: [
+      `update redemptions set redeemed_at = claimed_at, grant_id = ${GIFT}, credits = 1 where wallet_id = :promoted and redeemed_at is null`,
+    ],
+  },
+  {
+    says: 'an order does not know its bonus',
+    trips: ['I15'],
+    sql: [`update payments set bonus_grant_id = null where id = ${ORDER('paid')}`],
+  },
+  {
+    says: 'an order names the grant of another',
+    trips: ['I15'],
+    sql: [`update payments set grant_id = ${BOUGHT('disputed')} where id = ${ORDER('paid')}`],
+  },
+  {
+    says: 'an order that was granted is not paid',
+    trips: ['I15'],
+    sql: [`update payments set status = 'pending' where id = ${ORDER('by amount')}`],
+  },
+  {
+    says: 'an order is paid, and nothing came of it',
+    trips: ['I15'],
+    sql: [`update payments set status = 'paid' where id = ${ORDER('pending')}`],
+  },
+  { says: 'credits were bought without an order', trips: ['I15'], sql: [copyGrant(BOUGHT('paid'), ", 'source', 'pi_nobody'")] },
+  {
+    says: 'an order that nobody paid names a grant',
+    trips: ['I15'],
+    sql: [
+      copyGrant(BOUGHT('paid'), ", 'id', '00000000-0000-7000-8000-000000000001', 'source', 'pi_nobody'"),
+      `update payments set grant_id = '00000000-0000-7000-8000-000000000001' where id = ${ORDER('pending')}`,
+    ],
+  },
+  {
+    says: 'an order is deleted with its key, and its credits stay',
+    trips: ['I15'],
+    sql: [`delete from idempotency_keys where effect_id = ${ORDER('by amount')}`, `delete from payments where id = ${ORDER('by amount')}`],
+  },
+  {
+    says: 'a client says that it issued what was bought',
+    trips: ['I15', 'I14'],
+    sql: [`update grants set client_id = gen_random_uuid() where id = ${BOUGHT('paid')}`],
+  },
+  {
+    says: 'more was taken back than the order says',
+    trips: ['I16'],
+    sql: append(':buyer', 'clawback', '-1', 'purchases', 'null', `'provider:sandbox'`, MARK('paid')),
+  },
+  {
+    says: 'what was given back is an adjustment, and the chain is hashed anew',
+    trips: ['I16'],
+    sql: [`update transactions set kind = 'adjust' where wallet_id = :contested and kind = 'reinstatement'`, ...rechain(':contested')],
+  },
+  {
+    says: 'what was taken back for one order is booked to another, and the chain is hashed anew',
+    trips: ['I16'],
+    sql: [
+      `update transactions set reference = ${MARK('paid')} where wallet_id = :buyer and reference = ${MARK('disputed')} and kind = 'clawback'`,
+      ...rechain(':buyer'),
+    ],
+  },
+  {
+    says: 'an order has lost more and says where it came from, and the ledger has no row of it',
+    trips: ['I16'],
+    sql: [
+      `update payments set reversed = credits, taken = json_build_array(json_build_object('grant', null, 'amount', credits::text)), refunded = amount where id = ${ORDER('by amount')}`,
+    ],
+  },
+  {
+    says: 'more money went back than credits',
+    trips: ['I16'],
+    sql: [`update payments set refunded = refunded + 1 where id = ${ORDER('part')}`],
+  },
+  { says: 'a bank took nothing', trips: ['I16'], sql: [`update payments set withdrawn = 0 where id = ${ORDER('disputed')}`] },
+  {
+    says: 'credits were taken back for an order that was never paid, and everybody knows it',
+    trips: ['I16'],
+    sql: [
+      ...append(':buyer', 'clawback', '-1000000000', 'purchases', 'null', `'provider:sandbox'`, MARK('failed')),
+      `update payments set reversed = credits, refunded = amount, taken = '[{"grant":null,"amount":"1000000000"}]' where id = ${ORDER('failed')}`,
+    ],
+  },
+  {
+    says: 'nobody knows where credits were taken from',
+    trips: ['I16'],
+    sql: [`update payments set taken = '[]' where id = ${ORDER('reversed')}`],
+  },
+  {
+    says: 'one credit less is known to be taken',
+    trips: ['I16'],
+    sql: [
+      `update payments set taken = jsonb_set(taken::jsonb, '{0,amount}', to_jsonb(((taken->0->>'amount')::bigint - 1)::text)) where id = ${ORDER('part')}`,
+    ],
+  },
+  ...[`'pay_' || repeat('0', 32)`, MARK('reversed'), 'null'].map((reference) => ({
+    says: `credits were taken back for ${reference === 'null' ? 'nothing' : reference === MARK('reversed') ? "another wallet's order" : 'no order'}`,
+    trips: ['I16'],
+    sql: append(':buyer', 'clawback', '-1', 'purchases', 'null', `'provider:sandbox'`, reference),
+  })),
+  {
     says: 'a hold is two minutes past its deadline',
     trips: ['I17'],
     sql: [`update reservations set expires_at = now() - interval '2 minutes' where id = ${HELD}`],
+  },
+  {
+    says: 'a wallet has waited for its top-up for six minutes',
+    trips: ['I18'],
+    sql: [`update outbox set next_attempt_at = now() - interval '6 minutes' where published_at is null`],
+  },
+  {
+    says: 'an event of the payment provider has waited for six minutes',
+    trips: ['I18'],
+    sql: [`update provider_events set status = 'received', next_attempt_at = now() - interval '6 minutes' where id = 'evt_of_won'`],
   },
   ...[
     [`actor = 'key:somebody'`, 'an actor'],
@@ -436,7 +679,7 @@ async function withoutConstraints(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ tab: string; name: string }>(
     `select conrelid::regclass::text as tab, conname as name from pg_constraint
       where connamespace = 'public'::regnamespace and (contype in ('c', 'u', 'f')
-        or contype = 'p' and conrelid::regclass::text not in ('wallets', 'reservations', 'charges'))`,
+        or contype = 'p' and conrelid::regclass::text not in ('wallets', 'reservations', 'charges', 'payments'))`,
   )
   for (const { tab, name } of rows) await client.query(`alter table ${tab} drop constraint if exists ${name} cascade`)
 }
@@ -458,7 +701,10 @@ t.test('the invariants', async (t) => {
   t.teardown(() => client.end())
 
   const fill = (text: string) =>
-    text.replace(/:(busy|payee|indebted|aged|empty)\b/g, (_, name: 'busy') => `'${(book[name] as string).slice(4)}'::uuid`)
+    text.replace(
+      /:(busy|payee|indebted|aged|empty|buyer|reversed|contested|toppedUp|declined|promoted)\b/g,
+      (_, name: 'busy') => `'${(book[name] as string).slice(4)}'::uuid`,
+    )
   const only = async (t: Test, mutant: Mutant) => {
     await client.query('savepoint mutant')
     try {
@@ -474,17 +720,36 @@ t.test('the invariants', async (t) => {
 
   t.test('a sound book with everything in it trips none', async (t) => {
     t.same(await service.unsound(), [])
-    const [seen] = await service.query(`select
+    const [seen] = await service.query(
+      `select
       (select array_agg(distinct kind order by kind) from transactions) as kinds,
       (select array_agg(distinct counter_account order by counter_account) from transactions) as accounts,
       (select array_agg(distinct status order by status) from reservations) as statuses,
       (select array_agg(distinct operation order by operation) from idempotency_keys) as operations,
+      (select array_agg(distinct status order by status) from payments) as orders,
+      (select array_agg(distinct status order by status) from payments where origin = 'top_up') as top_ups,
+      (select array_agg(distinct kind order by kind) from grants) as lots,
+      (select array_agg(promotion order by id) from payments where wallet_id = $1) as promotions,
+      (select json_build_object('all', count(*), 'redeemed', count(redeemed_at), 'with an order', count(payment_id)) from redemptions) as redemptions,
+      (select json_build_object('published', count(published_at), 'waiting', count(*) filter (where published_at is null and next_attempt_at > now())) from outbox) as told,
+      (select count(*)::int from payments where disputed) as disputed,
+      (select count(*)::int from payments where reversed > 0 and reversed < credits + bonus) as partly,
+      (select count(*)::int from payments p where exists (select from json_array_elements(p.taken) as part where part->>'grant' is null)) as owed,
       (select count(*)::int from idempotency_keys where status >= 400) as refusals,
       (select count(*)::int from charges where late) as late, (select count(*)::int from charges where cost = 0) as free,
-      (select count(*)::int from charges where uncollected > 0) as uncollected, (select count(*)::int from transactions) as rows`)
-    t.same(seen.kinds, ['adjust', 'charge', 'earning', 'expire', 'grant', 'refund', 'uncollected', 'void'])
+      (select count(*)::int from charges where uncollected > 0) as uncollected, (select count(*)::int from transactions) as rows`,
+      [book.promoted.slice(4)],
+    )
+    t.same(seen.kinds, ['adjust', 'charge', 'clawback', 'earning', 'expire', 'grant', 'refund', 'reinstatement', 'uncollected', 'void'])
     t.same(seen.accounts, ['adjustments', 'clearing', 'expired', 'promotions', 'purchases', 'revenue', 'uncollected'])
     t.same(seen.statuses, ['committed', 'expired', 'held', 'released'])
+    t.same(seen.orders, ['failed', 'paid', 'pending'])
+    t.same(seen.top_ups, ['failed', 'paid'])
+    t.same(seen.lots, ['adjustment', 'bonus', 'earning', 'promotion', 'purchase', 'refund'])
+    t.same(seen.promotions, ['1000000000', '0', '7000000'], 'the second was paid too late, the third is not paid')
+    t.same(seen.redemptions, { all: 3, redeemed: 2, 'with an order': 1 })
+    t.match(seen.told, { published: 2, waiting: 1 })
+    t.ok(seen.disputed >= 1 && seen.partly >= 1 && seen.owed >= 1)
     t.ok(seen.refusals >= 5 && seen.late >= 3 && seen.free >= 2 && seen.uncollected >= 2)
     t.comment(`${INVARIANTS.length} invariants on ${seen.rows} ledger rows: 0 broken`)
   })

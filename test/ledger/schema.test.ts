@@ -27,6 +27,7 @@ const CHECKS: Readonly<Record<string, Broken>> = {
   wallets_debt_check: { table: 'wallets', patch: { debt: -1, balance: 5 }, where: 'held = 0' },
   wallets_overdraft_limit_check: { table: 'wallets', patch: { overdraft_limit: -1 } },
   wallets_low_balance_threshold_check: { table: 'wallets', patch: { low_balance_threshold: -1 } },
+  wallets_top_up_threshold_check: { table: 'wallets', patch: { top_up_threshold: 0 } },
   wallets_status_check: { table: 'wallets', patch: { status: 'blocked' } },
   wallets_version_check: { table: 'wallets', patch: { version: 0 } },
   wallets_transaction_seq_check: { table: 'wallets', patch: { transaction_seq: -1 }, where: 'head_hash is not null' },
@@ -88,6 +89,71 @@ const CHECKS: Readonly<Record<string, Broken>> = {
   price_imports_skipped_check: { table: 'price_imports', patch: { skipped: -1 } },
   realtime_tickets_sha256_check: { table: 'realtime_tickets', patch: { sha256: BYTES(31) } },
   realtime_tickets_holder_check: { table: 'realtime_tickets', patch: { holder: [] } },
+  package_versions_package_check: { table: 'package_versions', patch: { package: 'Basic' } },
+  package_versions_name_check: { table: 'package_versions', patch: { name: LONG(101) } },
+  package_versions_currency_check: { table: 'package_versions', patch: { currency: 'usd' } },
+  package_versions_amount_check: { table: 'package_versions', patch: { amount: 0 } },
+  package_versions_credits_check: { table: 'package_versions', patch: { credits: 0 } },
+  package_versions_bonus_check: { table: 'package_versions', patch: { bonus: -1 } },
+  payments_origin_check: { table: 'payments', patch: { origin: 'gift' } },
+  payments_kind_check: { table: 'payments', patch: { kind: 'gift' } },
+  payments_currency_check: { table: 'payments', patch: { currency: 'EURO' } },
+  payments_amount_check: { table: 'payments', patch: { amount: 0 } },
+  payments_credits_check: { table: 'payments', patch: { credits: 0 } },
+  payments_bonus_check: { table: 'payments', patch: { bonus: -1 } },
+  payments_provider_check: { table: 'payments', patch: { provider: 'cash' } },
+  payments_status_check: { table: 'payments', patch: { status: 'lost' } },
+  payments_refunded_check: { table: 'payments', patch: { refunded: -1 } },
+  payments_withdrawn_check: { table: 'payments', patch: { withdrawn: -1 } },
+  payments_package_named: { table: 'payments', patch: { package_version_id: null }, where: `kind = 'package'` },
+  payments_reversed_fits: { table: 'payments', patch: { credits: 10, bonus: 5, reversed: 16 }, where: `reference = 'part'` },
+  payments_paid_is_granted: { table: 'payments', patch: { paid_at: null }, where: `status = 'paid'` },
+  payments_bonus_is_granted: { table: 'payments', patch: { bonus_grant_id: null }, where: `status = 'paid' and bonus > promotion` },
+  payments_first_bonus_check: { table: 'payments', patch: { first_bonus: -1 } },
+  payments_promotion_check: { table: 'payments', patch: { promotion: -1 } },
+  payments_promotion_is_granted: { table: 'payments', patch: { promotion_grant_id: null }, where: `reference = 'promoted'` },
+  payments_promotion_is_bonus: { table: 'payments', patch: { bonus: 5, promotion: 6 }, where: `reference = 'promoted'` },
+  payments_promotion_is_claimed: { table: 'payments', patch: { redemption_id: null }, where: `reference = 'promoted'` },
+  payments_unpaid_takes_nothing: { table: 'payments', patch: { reversed: 1 }, where: `status = 'pending'` },
+  outbox_topic_check: { table: 'outbox', patch: { topic: LONG(101) } },
+  outbox_attempts_check: { table: 'outbox', patch: { attempts: -1 } },
+  top_ups_threshold_check: { table: 'top_ups', patch: { threshold: 0 } },
+  top_ups_amount_check: { table: 'top_ups', patch: { package: null, amount: 0 } },
+  top_ups_currency_check: { table: 'top_ups', patch: { currency: 'usd' } },
+  top_ups_cap_amount_check: { table: 'top_ups', patch: { cap_amount: 0 } },
+  top_ups_cap_days_check: { table: 'top_ups', patch: { cap_days: 367 } },
+  top_ups_status_check: { table: 'top_ups', patch: { status: 'lost' } },
+  top_ups_stopped_reason_check: { table: 'top_ups', patch: { status: 'stopped', stopped_reason: 'tired' } },
+  top_ups_failures_check: { table: 'top_ups', patch: { failures: -1 } },
+  top_ups_period_spent_check: { table: 'top_ups', patch: { period_spent: -1 } },
+  top_ups_buy_one_thing: { table: 'top_ups', patch: { amount: 1 }, where: 'package is not null' },
+  top_ups_stopped_has_reason: { table: 'top_ups', patch: { status: 'stopped' }, where: 'stopped_reason is null' },
+  top_ups_cap_holds: { table: 'top_ups', patch: { cap_amount: 5, period_spent: 6 }, where: 'period_start is not null' },
+  top_ups_spent_in_a_period: { table: 'top_ups', patch: { period_start: null }, where: 'period_spent > 0' },
+  bonus_rule_versions_rule_check: { table: 'bonus_rule_versions', patch: { rule: 'Volume' } },
+  bonus_rule_versions_kind_check: { table: 'bonus_rule_versions', patch: { kind: 'loyalty' } },
+  bonus_rule_versions_currency_check: { table: 'bonus_rule_versions', patch: { currency: 'usd' } },
+  bonus_rule_versions_from_amount_check: { table: 'bonus_rule_versions', patch: { from_amount: -1 } },
+  bonus_rule_versions_percent_check: { table: 'bonus_rule_versions', patch: { percent: 0 } },
+  bonus_rule_versions_most_credits_check: { table: 'bonus_rule_versions', patch: { most_credits: 0 } },
+  promotions_code_check: { table: 'promotions', patch: { code: 'spring' } },
+  promotions_percent_check: { table: 'promotions', patch: { percent: '1000.0001' }, where: 'percent is not null' },
+  promotions_credits_check: { table: 'promotions', patch: { credits: 0 }, where: 'credits is not null' },
+  promotions_most_redemptions_check: { table: 'promotions', patch: { most_redemptions: 0 } },
+  promotions_grant_days_check: { table: 'promotions', patch: { grant_days: 3661 } },
+  promotions_give_one_thing: { table: 'promotions', patch: { credits: 1 }, where: 'percent is not null' },
+  promotions_percent_of_a_purchase: { table: 'promotions', patch: { needs_purchase: false }, where: 'percent is not null' },
+  promotions_first_of_purchases: { table: 'promotions', patch: { first_purchase_only: true }, where: 'not needs_purchase' },
+  promotions_times_ordered: { table: 'promotions', patch: { starts_at: '2100-01-01T00:00:00Z' }, where: 'ends_at is not null' },
+  redemptions_credits_check: { table: 'redemptions', patch: { credits: -1 }, where: 'redeemed_at is not null' },
+  redemptions_redeemed_has_grant: { table: 'redemptions', patch: { grant_id: null }, where: 'redeemed_at is not null' },
+  payment_customers_provider_check: { table: 'payment_customers', patch: { provider: 'cash' } },
+  provider_events_provider_check: { table: 'provider_events', patch: { provider: 'cash' } },
+  provider_events_id_check: { table: 'provider_events', patch: { id: LONG(256) } },
+  provider_events_status_check: { table: 'provider_events', patch: { status: 'lost' } },
+  provider_events_attempts_check: { table: 'provider_events', patch: { attempts: -1 } },
+  provider_events_waiting_has_time: { table: 'provider_events', patch: { next_attempt_at: null }, where: `status = 'received'` },
+  provider_events_parked_has_reason: { table: 'provider_events', patch: { status: 'parked', reason: null } },
   price_quarantine_reasons_check: { table: 'price_quarantine', patch: { reasons: [] }, where: `status = 'accepted'` },
   price_quarantine_status_check: { table: 'price_quarantine', patch: { status: 'lost' }, where: `status = 'accepted'` },
   price_quarantine_check: { table: 'price_quarantine', patch: { decided_at: null }, where: `status = 'accepted'` },
@@ -118,6 +184,12 @@ const VARIANTS = [
 const FOREIGN_KEYS: Readonly<Record<string, Broken>> = {
   api_keys_client_id_fkey: { table: 'api_keys', patch: { client_id: '00000000-0000-7000-8000-000000000000' } },
   wallets_client_id_fkey: { table: 'wallets', patch: { client_id: '00000000-0000-7000-8000-000000000000' } },
+  payments_package_version_id_fkey: {
+    table: 'payments',
+    patch: { package_version_id: '00000000-0000-7000-8000-000000000000' },
+    where: `kind = 'package'`,
+  },
+  redemptions_promotion_id_fkey: { table: 'redemptions', patch: { promotion_id: '00000000-0000-7000-8000-000000000000' } },
   price_quarantine_import_id_fkey: {
     table: 'price_quarantine',
     patch: { import_id: '00000000-0000-7000-8000-000000000000' },
@@ -135,25 +207,43 @@ const FOREIGN_KEYS: Readonly<Record<string, Broken>> = {
   },
 }
 
-const APPEND_ONLY = ['transactions', 'audit_log', 'price_versions', 'operation_versions', 'markups', 'exchange_rates', 'charge_policies']
+const APPEND_ONLY = [
+  ...['transactions', 'audit_log', 'price_versions', 'operation_versions', 'markups', 'exchange_rates', 'charge_policies'],
+  ...['package_versions', 'bonus_rule_versions'],
+]
+/** What a foreign key points at cannot be truncated alone, trigger or not. */
+const REFERENCED = ['price_versions', 'package_versions']
+
+/** Rows that a key counts: of two that lack what it is about, neither is a second one. */
+const COUNTED: Readonly<Record<string, string>> = {
+  payments_object_idx: 'object_id is not null',
+  payments_checkout_idx: 'checkout_id is not null',
+}
 
 interface Constraint {
   readonly tab: string
   readonly name: string
-  readonly kind: 'c' | 'u' | 'p' | 'f'
+  /** As PostgreSQL calls them; `i` is a unique index that is no constraint. */
+  readonly kind: 'c' | 'u' | 'p' | 'f' | 'i'
 }
 
 t.test('the schema', async (t) => {
   const service = await createService(t)
   await makeRichBook(service)
   await service.made('/v1/realtime/tickets')
+  const event = { provider: 'sandbox', type: 'x', payload: '{}', livemode: false, occurredAt: new Date() } as const
+  await service.rooms.billing.inbox.receive({ ...event, id: 'evt_1', subject: 'something' })
   await service.post('/v1/admin/charge-policies', { minimum_charge: '0', maximum_charge: '10', reason: 'x' }, { key: service.adminKey })
   const client = new pg.Client({ connectionString: service.url })
   await client.connect()
   t.teardown(() => client.end())
   const { rows: constraints } = await client.query<Constraint>(
     `select conrelid::regclass::text as tab, conname as name, contype as kind from pg_constraint
-      where connamespace = 'public'::regnamespace and contype in ('c', 'u', 'p', 'f') order by 1, 2`,
+      where connamespace = 'public'::regnamespace and contype in ('c', 'u', 'p', 'f')
+      union all
+      select indrelid::regclass::text, indexrelid::regclass::text, 'i' from pg_index
+      where indisunique and indpred is null and indrelid::regclass in (select oid from pg_class where relnamespace = 'public'::regnamespace)
+        and not exists (select from pg_constraint where conindid = indexrelid) order by 1, 2`,
   )
   const named = (...kinds: Constraint['kind'][]) => constraints.filter(({ kind }) => kinds.includes(kind)).map(({ name }) => name)
 
@@ -162,11 +252,12 @@ t.test('the schema', async (t) => {
     await client.query('begin')
     try {
       for (const constraint of constraints) {
-        if (constraint.tab === table && !standing(constraint))
-          await client.query(`alter table ${table} drop constraint ${constraint.name} cascade`)
+        if (constraint.tab !== table || standing(constraint)) continue
+        if (constraint.kind === 'i') await client.query(`drop index ${constraint.name}`)
+        else await client.query(`alter table ${table} drop constraint ${constraint.name} cascade`)
       }
       const { rowCount } = await client.query(
-        `insert into ${table} select (jsonb_populate_record(null::${table}, to_jsonb(t) || $1::jsonb)).* from ${table} t where ${where} limit 1`,
+        `insert into ${table} overriding system value select (jsonb_populate_record(null::${table}, to_jsonb(t) || $1::jsonb)).* from ${table} t where ${where} limit 1`,
         [JSON.stringify(patch)],
       )
       if (rowCount !== 1) throw new Error(`${table} has no such row`)
@@ -211,16 +302,21 @@ t.test('the schema', async (t) => {
   })
 
   t.test('every key refuses a second row', async (t) => {
-    const keys = constraints.filter(({ kind }) => kind === 'u' || kind === 'p')
+    const keys = constraints.filter(({ kind }) => kind === 'u' || kind === 'p' || kind === 'i')
     for (const { tab, name } of keys) {
       if (tab === 'watermarks' || tab.startsWith('_') || tab.includes('migration')) continue
       t.same(
-        await insertCopy({ table: tab, patch: {} }, (constraint) => constraint.name === name),
+        await insertCopy({ table: tab, patch: {}, where: COUNTED[name] ?? 'true' }, (constraint) => constraint.name === name),
         { sqlstate: '23505', constraint: name },
         name,
       )
     }
-    t.ok(named('p').includes('idempotency_keys_pkey') && named('p').includes('transactions_pkey'))
+    t.ok(
+      named('p').includes('idempotency_keys_pkey') &&
+        named('p').includes('transactions_pkey') &&
+        named('i').includes('payments_object_idx') &&
+        named('u').includes('redemptions_promotion_id_wallet_id_key'),
+    )
     t.comment(`${keys.length} keys`)
   })
 
@@ -243,8 +339,9 @@ t.test('the schema', async (t) => {
         `truncate ${table}`,
         `truncate ${table} cascade`,
       ]) {
-        // What a foreign key points at cannot be truncated alone, trigger or not.
-        const refused = statement === 'truncate price_versions' ? { code: '0A000' } : { code: '23001', message: /append-only/ }
+        const refused = REFERENCED.some((name) => statement === `truncate ${name}`)
+          ? { code: '0A000' }
+          : { code: '23001', message: /append-only/ }
         await t.rejects(client.query(statement), refused, statement)
       }
       const [row] = (await client.query(`select count(*)::int as n from ${table}`)).rows

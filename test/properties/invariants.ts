@@ -80,7 +80,10 @@ export function broken({ wallet, grants, reservations, charges, transactions }: 
   if (wallet.debt < 0n || wallet.balance !== remaining - wallet.debt)
     return say(`I04 balance ${wallet.balance}, remaining ${remaining}, debt ${wallet.debt}`)
   if (wallet.debt > 0n && free > 0n) return say(`I07 debt ${wallet.debt} beside ${free} free`)
-  if (wallet.debt > wallet.overdraftLimit) return say(`I08 debt ${wallet.debt} above ${wallet.overdraftLimit}`)
+  // What was taken back because its payment was may go beyond every limit.
+  let limit = wallet.overdraftLimit
+  for (const { kind, amount } of transactions) if (kind === 'clawback' || kind === 'reinstatement') limit -= amount
+  if (wallet.debt > limit) return say(`I08 debt ${wallet.debt} above ${limit}`)
 
   let open = 0n
   const pinsByGrant = new Map<string, bigint>()

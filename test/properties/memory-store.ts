@@ -1,3 +1,4 @@
+import { type Payment, payments } from '../../src/billing/payment.ts'
 import { type Charge, charges } from '../../src/charges/charge.ts'
 import { type Grant, grants } from '../../src/grants/grant.ts'
 import { Book, type WalletRow, type WrittenAuditEntry } from '../../src/ledger/book.ts'
@@ -20,6 +21,7 @@ export class MemoryStore {
   readonly grants: ByWallet<Grant> = new Map()
   readonly reservations: ByWallet<Reservation> = new Map()
   readonly charges: ByWallet<Charge> = new Map()
+  readonly payments: ByWallet<Payment> = new Map()
   readonly transactions = new Map<string, Transaction[]>()
   readonly records = new Map<string, IdempotencyRecord>()
   readonly audit: WrittenAuditEntry[] = []
@@ -74,6 +76,15 @@ export class MemoryStore {
         } else if ((table as unknown) === reservations) {
           const reservation = this.reservations.get(walletId)?.get(id)
           if (reservation) book.load(reservations, [reservation])
+        } else if ((table as unknown) === payments) {
+          const payment = this.payments.get(walletId)?.get(id)
+          if (!payment) continue
+          book.load(payments, [payment])
+          const named = [payment.grantId, payment.bonusGrantId, ...payment.taken.map(({ grantId }) => grantId)]
+          book.load(
+            grants,
+            named.filter((grantId) => grantId !== null).map((grantId) => this.grants.get(walletId)?.get(grantId) as Grant),
+          )
         } else {
           const charge = this.charges.get(walletId)?.get(id)
           if (!charge) continue
@@ -108,6 +119,7 @@ export class MemoryStore {
     this.#keep(this.grants, book.changes(grants))
     this.#keep(this.reservations, asStored(book.changes(reservations)))
     this.#keep(this.charges, asStored(book.changes(charges)))
+    this.#keep(this.payments, book.changes(payments))
     for (const row of book.transactions) {
       const ledger = this.transactions.get(row.walletId)
       if (ledger) ledger.push(row)
@@ -146,6 +158,7 @@ export class MemoryStore {
         rows(this.grants),
         rows(this.reservations),
         rows(this.charges),
+        rows(this.payments),
         [...this.transactions].sort(([a], [b]) => (a < b ? -1 : 1)),
         [...this.records.values()],
         this.audit,
@@ -172,6 +185,7 @@ export function newWallet(id: string, clientId: string, ownerKind: string, owner
     debt: 0n,
     overdraftLimit: 0n,
     lowBalanceThreshold: null,
+    topUpThreshold: null,
     status: 'active',
     timeZone: 'UTC',
     version: 1n,

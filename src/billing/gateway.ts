@@ -1,0 +1,100 @@
+import type { Provider, ProviderPayment } from './payment.ts'
+
+/** What Farebox asks of a payment provider. It is called before or after the lane, never within it. */
+export interface Gateway {
+  readonly provider: Provider
+  /** Whether its payments are real money. */
+  readonly livemode: boolean
+
+  /** Opens the account that a wallet's payments are kept under, the same one however often it is asked. @returns its id */
+  openCustomer(customer: { readonly walletId: string; readonly owner: string }): Promise<string>
+  /** Opens the way to pay an order, the same one however often it is asked. @throws FareboxError `payment_provider_unavailable` */
+  openCheckout(order: CheckoutOrder): Promise<Checkout>
+  /** A way to pay that was opened before, and null when it can be paid no more. */
+  readCheckout(ids: { readonly checkoutId: string | null; readonly objectId: string | null }): Promise<Checkout | null>
+
+  /** A payment as it is now; null where there is none with this id. */
+  readPayment(objectId: string): Promise<ProviderPayment | null>
+  /** What an event or a listing named: the payment behind it, what the provider says of a page without one, or nothing of ours. */
+  resolve(subject: string): Promise<Subject>
+  /**
+   * Asks to give money back. The credits follow once it is done.
+   * @throws FareboxError `payment_refused`, `idempotency_key_reused`, `payment_provider_unavailable`
+   */
+  refund(request: RefundRequest): Promise<ProviderRefund>
+  /** The cards that were saved under an account, newest first. */
+  cards(customerId: string): Promise<Card[]>
+  /** Opens a page on which a card is saved without paying. */
+  openCardPage(page: CardPage): Promise<{ readonly url: string | null; readonly expiresAt: number | null }>
+  /** Charges a saved card while nobody is there, once however often it is asked. @throws FareboxError `payment_provider_unavailable` */
+  chargeCard(order: Omit<CheckoutOrder, 'flow' | 'successUrl' | 'cancelUrl' | 'email'> & { readonly methodId: string }): Promise<CardCharge>
+  /** Subjects that changed between two times, by the provider's clock, in no particular order. */
+  changedBetween(from: Date, to: Date): AsyncIterable<string>
+}
+
+/** A saved card. Its fingerprint is the same however often the card is saved. */
+export interface Card {
+  readonly methodId: string
+  readonly fingerprint: string
+  /** "visa 4242" */
+  readonly card: string
+}
+
+export interface CardPage {
+  /** What will be charged, which decides on the ways to pay that are offered. */
+  readonly currency: string
+  readonly walletId: string
+  readonly customerId: string
+  readonly successUrl: string
+  readonly cancelUrl: string
+}
+
+export type CardCharge =
+  | { readonly outcome: 'made'; readonly objectId: string }
+  /** It came to nothing, and nothing will come of it. */
+  | { readonly outcome: 'declined'; readonly failure: string; readonly needsOwner: boolean }
+
+export interface CheckoutOrder {
+  /** Of ours; the provider keeps them with the payment. */
+  readonly paymentId: string
+  readonly walletId: string
+  readonly customerId: string
+  readonly title: string
+  readonly currency: string
+  readonly amount: bigint
+  readonly email: string | null
+  /** A page of the provider, or the means to build one's own. */
+  readonly flow: 'checkout' | 'payment_intent'
+  readonly successUrl: string
+  readonly cancelUrl: string
+}
+
+export interface Checkout {
+  readonly checkoutId: string | null
+  readonly objectId: string | null
+  /** Where the customer pays; null where the product shows its own form. */
+  readonly url: string | null
+  readonly clientSecret: string | null
+  readonly expiresAt: number | null
+}
+
+export type Subject =
+  | { readonly kind: 'payment'; readonly objectId: string }
+  /** A page that was left unpaid for good. */
+  | { readonly kind: 'expired'; readonly paymentId: string | null; readonly checkoutId: string }
+  | { readonly kind: 'none'; readonly reason: string }
+
+export interface RefundRequest {
+  readonly objectId: string
+  /** All that is left when null, as the provider counts it. */
+  readonly amount: bigint | null
+  readonly paymentId: string
+  /** Of the same request, however often it is sent: the answer is that of the first. */
+  readonly key: string
+}
+
+export interface ProviderRefund {
+  /** The provider's. */
+  readonly id: string
+  readonly amount: bigint
+}

@@ -1,0 +1,70 @@
+import type { Inbox, StoredEvent } from './inbox.ts'
+import type { SyncOutcome } from './sync.ts'
+
+export interface ProcessPorts {
+  readonly inbox: Inbox
+  /** Brings an order to what the provider says of this subject. */
+  readonly sync: (subject: string, cause: string) => Promise<SyncOutcome>
+  readonly log: { warn(fields: object, message: string): void; error(fields: object, message: string): void }
+}
+
+const CLAIMED_AT_ONCE = 200
+/** Subjects that are read from the provider at once. */
+const READ_AT_ONCE = 16
+/** A process that died leaves its events to the others after this. */
+const LEASE_MS = 60_000
+/** Waits grow from a second to an hour; after so many attempts, some two days, a person has to look. */
+const RETRY_MS_MIN = 1_000
+const RETRY_MS_MAX = 3_600_000
+const ATTEMPTS_MAX = 60
+
+/**
+ * Works off the events that are due. Several about one subject are one reading: only what the provider says now counts.
+ * @returns how many it finished
+ */
+export async function processEvents(ports: ProcessPorts): Promise<number> {
+  let finished = 0
+  for (;;) {
+    const claimed = await ports.inbox.claim(CLAIMED_AT_ONCE, LEASE_MS)
+    const bySubject = [...Map.groupBy(claimed, (event) => event.subject ?? '')]
+    const results = await inParallel(bySubject, ([subject, events]) => processSubject(ports, subject, events))
+    finished += results.reduce((sum, count) => sum + count, 0)
+    if (claimed.length < CLAIMED_AT_ONCE) return finished
+  }
+}
+
+/** @returns how many events it finished; those that failed wait for their next attempt */
+async function processSubject({ inbox, sync, log }: ProcessPorts, subject: string, events: readonly StoredEvent[]): Promise<number> {
+  const ids = events.map(({ id }) => id)
+  try {
+    const result = await sync(subject, `event:${ids[0]}`)
+    if (result.outcome === 'applied') await inbox.finish(events, 'processed', null)
+    else if (result.outcome === 'ignored') await inbox.finish(events, 'ignored', result.reason)
+    else {
+      log.error({ subject, events: ids, reason: result.reason }, 'a payment does not fit its order: somebody has to look at it')
+      await inbox.finish(events, 'parked', result.reason)
+    }
+    return events.length
+  } catch (error) {
+    const attempts = Math.max(...events.map((event) => event.attempts))
+    const reason = error instanceof Error ? error.message.slice(0, 500) : 'unknown'
+    if (attempts >= ATTEMPTS_MAX) {
+      log.error({ err: error, subject, events: ids }, 'an event could not be worked off: somebody has to look at it')
+      await inbox.finish(events, 'parked', reason)
+      return events.length
+    }
+    log.warn({ err: error, subject, attempts }, 'an event will be tried again')
+    await inbox.postpone(events, Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** (attempts - 1)) * (0.5 + Math.random() / 2), reason)
+    return 0
+  }
+}
+
+async function inParallel<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = []
+  let next = 0
+  const worker = async () => {
+    for (let index = next++; index < items.length; index = next++) results.push(await work(items[index] as T))
+  }
+  await Promise.all(Array.from({ length: Math.min(READ_AT_ONCE, items.length) }, worker))
+  return results
+}

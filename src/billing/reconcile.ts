@@ -1,0 +1,67 @@
+import type { Gateway } from './gateway.ts'
+import type { Provider } from './payment.ts'
+import type { SyncOutcome } from './sync.ts'
+
+export interface ReconcilePorts {
+  readonly gateway: Pick<Gateway, 'provider' | 'changedBetween'>
+  readonly orders: { disputed(provider: Provider, limit: number): Promise<string[]> }
+  readonly sync: (subject: string, cause: string) => Promise<SyncOutcome>
+}
+
+export interface Reconciled {
+  /** Payments of the provider that were looked at. */
+  readonly checked: number
+  /** Orders that events had not brought up to date. They are now. */
+  readonly repaired: readonly string[]
+  /** What does not fit any order of ours. It is left as it is. */
+  readonly disagreeing: readonly { readonly subject: string; readonly reason: string }[]
+  /** What could not be read; the next run tries again. */
+  readonly failed: readonly { readonly subject: string; readonly reason: string }[]
+}
+
+/** Open disputes that one run asks about. */
+const DISPUTED_MAX = 10_000
+const READ_AT_ONCE = 8
+
+/**
+ * Compares the provider's books of a window with ours and makes good what events missed. It reads the same state and takes the same
+ * road as an event, so it can neither double nor undo anything, whenever and however often it runs.
+ * @param onProgress told now and then how many were checked
+ */
+export async function reconcile(
+  ports: ReconcilePorts,
+  from: Date,
+  to: Date,
+  onProgress: (checked: number) => void = () => {},
+): Promise<Reconciled> {
+  const repaired: string[] = []
+  const disagreeing: { subject: string; reason: string }[] = []
+  const failed: { subject: string; reason: string }[] = []
+  const seen = new Set<string>()
+  let checked = 0
+
+  const check = async (subject: string) => {
+    try {
+      const result = await ports.sync(subject, 'reconcile')
+      if (result.outcome === 'applied' && result.changed) repaired.push(result.paymentId)
+      if (result.outcome === 'parked') disagreeing.push({ subject, reason: result.reason })
+    } catch (error) {
+      failed.push({ subject, reason: error instanceof Error ? error.message : String(error) })
+    }
+    checked += 1
+    onProgress(checked)
+  }
+
+  const waiting = new Set<Promise<void>>()
+  const add = async (subject: string) => {
+    if (seen.has(subject)) return
+    seen.add(subject)
+    const checking: Promise<void> = check(subject).finally(() => waiting.delete(checking))
+    waiting.add(checking)
+    if (waiting.size >= READ_AT_ONCE) await Promise.race(waiting)
+  }
+  for await (const subject of ports.gateway.changedBetween(from, to)) await add(subject)
+  for (const subject of await ports.orders.disputed(ports.gateway.provider, DISPUTED_MAX)) await add(subject)
+  await Promise.all(waiting)
+  return { checked, repaired, disagreeing, failed }
+}

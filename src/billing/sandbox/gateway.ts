@@ -1,0 +1,129 @@
+import { fail } from '../../kernel/errors.ts'
+import { toWireId } from '../../kernel/ids.ts'
+import type { Card, Checkout, CheckoutOrder, Gateway } from '../gateway.ts'
+import { formatMoney } from '../money.ts'
+import type { ProviderPayment } from '../payment.ts'
+import type { SandboxPayment, SandboxRefund } from './payment.ts'
+import type { SandboxStore } from './store-prisma.ts'
+
+/** Where the page of the sandbox is, on this service. */
+export const SANDBOX_PATH = '/sandbox/checkout'
+
+/**
+ * Plays a payment provider for development: the same orders, the same road, but no money. Orders are marked with it and with no real
+ * money, so that they can never be taken for others; production refuses it.
+ */
+export function createSandboxGateway(store: SandboxStore): Gateway {
+  return {
+    provider: 'sandbox',
+    livemode: false,
+
+    openCustomer: async ({ walletId }) => `sandbox_${toWireId('wallet', walletId)}`,
+
+    async openCheckout(order) {
+      const id = `sandbox_${toWireId('payment', order.paymentId)}`
+      const { successUrl, cancelUrl } = order
+      const payment = await store.open({ ...blank, ...marksOf(order), id, successUrl, cancelUrl })
+      return checkoutOf(payment)
+    },
+
+    async readCheckout({ checkoutId }) {
+      const payment = checkoutId === null ? null : await store.find(checkoutId)
+      return payment?.status === 'open' ? checkoutOf(payment) : null
+    },
+
+    async readPayment(objectId) {
+      const payment = await store.find(objectId)
+      return payment && toProviderPayment(payment)
+    },
+
+    async resolve(subject) {
+      return { kind: 'payment', objectId: subject }
+    },
+
+    async refund({ objectId, amount, key }) {
+      const { refunds } = await store.change(objectId, (before) => refundedBy(before, amount, key))
+      const { id, amount: given } = refunds[key] as SandboxRefund
+      return { id, amount: BigInt(given) }
+    },
+
+    cards: async () => SANDBOX_CARDS,
+    openCardPage: async ({ successUrl }) => ({ url: successUrl, expiresAt: null }),
+
+    async chargeCard(order) {
+      const declines = order.methodId !== SANDBOX_CARDS[0]?.methodId
+      const id = `sandbox_${toWireId('payment', order.paymentId)}`
+      if (declines) return { outcome: 'declined', failure: 'The sandbox declines this card.', needsOwner: false }
+      await store.open({ ...blank, ...marksOf(order), id, status: 'paid', paidAt: Date.now() })
+      return { outcome: 'made', objectId: id }
+    },
+
+    changedBetween: (from, to) => store.changedBetween(from, to),
+  }
+}
+
+/** Every wallet has these two. */
+const SANDBOX_CARDS: Card[] = [
+  { methodId: 'sandbox_card', fingerprint: 'sandbox_good', card: 'sandbox 4242' },
+  { methodId: 'sandbox_card_declined', fingerprint: 'sandbox_declined', card: 'sandbox 0002' },
+]
+
+const blank = {
+  status: 'open',
+  failure: null,
+  refunded: '0',
+  refunds: {},
+  withdrawn: '0',
+  dispute: null,
+  paidAt: null,
+  successUrl: '/sandbox/done',
+  cancelUrl: '/sandbox/done',
+} as const
+
+function marksOf({
+  paymentId,
+  walletId,
+  title,
+  currency,
+  amount,
+}: Pick<CheckoutOrder, 'paymentId' | 'walletId' | 'title' | 'currency' | 'amount'>) {
+  return { paymentId, walletId, title, currency, amount: amount.toString() }
+}
+
+/** @throws FareboxError `payment_refused`, `idempotency_key_reused` */
+function refundedBy(before: SandboxPayment, amount: bigint | null, key: string): SandboxPayment {
+  const asked = amount?.toString() ?? null
+  const known = before.refunds[key]
+  if (known?.asked === asked) return before
+  if (known) throw fail('idempotency_key_reused', 'This key asked the sandbox for another refund before.')
+  const { currency, dispute } = before
+  const left = BigInt(before.amount) - BigInt(before.refunded)
+  const given = amount ?? left
+  if (dispute === 'open' || dispute === 'lost') throw fail('payment_refused', 'The sandbox says: the bank has the money.')
+  if (before.status !== 'paid' || left === 0n || given > left) {
+    throw fail('payment_refused', `The sandbox says: at most ${formatMoney(left, currency)} ${currency} are left.`)
+  }
+  const refund = { id: `${before.id}_refund_${Object.keys(before.refunds).length + 1}`, asked, amount: given.toString() }
+  return { ...before, refunded: (BigInt(before.refunded) + given).toString(), refunds: { ...before.refunds, [key]: refund } }
+}
+
+function checkoutOf(payment: SandboxPayment): Checkout {
+  return { checkoutId: payment.id, objectId: null, url: `${SANDBOX_PATH}/${payment.id}`, clientSecret: null, expiresAt: null }
+}
+
+function toProviderPayment(payment: SandboxPayment): ProviderPayment {
+  return {
+    objectId: payment.id,
+    status: payment.status,
+    failure: payment.failure,
+    currency: payment.currency,
+    amount: payment.status === 'paid' ? BigInt(payment.amount) : 0n,
+    refunded: BigInt(payment.refunded),
+    withdrawn: BigInt(payment.withdrawn),
+    disputed: payment.dispute === 'open',
+    livemode: false,
+    paymentId: payment.paymentId,
+    walletId: payment.walletId,
+    paidAt: payment.paidAt,
+  }
+}

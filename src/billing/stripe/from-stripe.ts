@@ -1,0 +1,50 @@
+import type Stripe from 'stripe'
+import { fromWireId } from '../../kernel/ids.ts'
+import type { ProviderPayment } from '../payment.ts'
+
+/** What an order leaves on everything that is made for it. */
+export const PAYMENT_MARK = 'farebox_payment'
+export const WALLET_MARK = 'farebox_wallet'
+
+/** A payment in our terms. @param disputes all of its disputes */
+export function fromStripe(
+  intent: Stripe.PaymentIntent,
+  charge: Stripe.Charge | null,
+  disputes: readonly Stripe.Dispute[],
+): ProviderPayment {
+  return {
+    objectId: intent.id,
+    status: intent.status === 'succeeded' ? 'paid' : intent.status === 'canceled' ? 'failed' : 'open',
+    failure: intent.status === 'succeeded' ? null : (intent.last_payment_error?.message ?? intent.cancellation_reason ?? null),
+    currency: intent.currency.toUpperCase(),
+    amount: BigInt(intent.amount_received),
+    refunded: BigInt(charge?.amount_refunded ?? 0),
+    withdrawn: disputes.reduce((sum, dispute) => sum + withdrawnBy(dispute), 0n),
+    disputed: disputes.some((dispute) => !isClosed(dispute)),
+    livemode: intent.livemode,
+    paymentId: markOf(intent, PAYMENT_MARK, 'payment'),
+    walletId: markOf(intent, WALLET_MARK, 'wallet'),
+    paidAt: charge ? charge.created * 1_000 : null,
+  }
+}
+
+export function markOf({ metadata }: { metadata: Stripe.Metadata | null }, mark: string, kind: 'payment' | 'wallet'): string | null {
+  const text = metadata?.[mark]
+  return text === undefined ? null : fromWireId(kind, text)
+}
+
+/**
+ * What a dispute holds of the payment at the moment. Its entries in the balance say whether the money has gone and come back: an inquiry
+ * takes none, an opened dispute may take it a little later, a won one gives it back.
+ * Amounts of entries are in the currency of the account, which may be another one; so only their signs count.
+ */
+function withdrawnBy(dispute: Stripe.Dispute): bigint {
+  if (dispute.status === 'won' || dispute.status.startsWith('warning_')) return 0n
+  // A second round takes again what the first gave back.
+  const rounds = dispute.balance_transactions.reduce((sum, { amount }) => sum + Math.sign(amount), 0)
+  return rounds < 0 || dispute.status === 'lost' ? BigInt(dispute.amount) : 0n
+}
+
+function isClosed({ status }: Stripe.Dispute): boolean {
+  return status === 'won' || status === 'lost' || status === 'warning_closed' || status === 'prevented'
+}

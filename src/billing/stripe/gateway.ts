@@ -1,0 +1,244 @@
+import { randomUUID } from 'node:crypto'
+import Stripe from 'stripe'
+import { type FareboxError, fail } from '../../kernel/errors.ts'
+import { toWireId } from '../../kernel/ids.ts'
+import type { Checkout, Gateway, Subject } from '../gateway.ts'
+import { fromStripe, markOf, PAYMENT_MARK, WALLET_MARK } from './from-stripe.ts'
+import { idOf, subjectOf, WATCHED } from './subject.ts'
+
+/** A checkout waits for it, so a person does. */
+const TIMEOUT_MS = 20_000
+const RETRIES_MAX = 2
+const PAGE = 100
+
+export interface StripeOptions {
+  /** `sk_…` or `rk_…` */
+  readonly secretKey: string
+  /** Where Stripe answers, for tests. */
+  readonly apiUrl?: string | undefined
+}
+
+/** Payments by Stripe. Every request that makes something carries a key of ours, so that repeating it makes nothing more. */
+export function createStripeGateway(options: StripeOptions): Gateway {
+  const stripe = connect(options)
+
+  return {
+    provider: 'stripe',
+    livemode: /^[a-z]{2}_live_/.test(options.secretKey),
+
+    async openCustomer({ walletId, owner }) {
+      const metadata = { [WALLET_MARK]: toWireId('wallet', walletId) }
+      const key = `farebox-customer-${walletId}`
+      const create = (idempotencyKey: string) => stripe.customers.create({ description: owner, metadata }, { idempotencyKey })
+      // A failure of Stripe's own is kept for its key, for a day. One customer too many does no harm: the first that is kept counts.
+      const isKept = (error: unknown) => error instanceof Stripe.errors.StripeAPIError
+      const customer = await asked(() => create(key).catch((error) => (isKept(error) ? create(`${key}-${randomUUID()}`) : raise(error))))
+      return customer.id
+    },
+
+    async openCheckout(order) {
+      const metadata = { [PAYMENT_MARK]: toWireId('payment', order.paymentId), [WALLET_MARK]: toWireId('wallet', order.walletId) }
+      const currency = order.currency.toLowerCase()
+      const amount = Number(order.amount)
+      const receipt = order.email === null ? {} : { receipt_email: order.email }
+      const key = { idempotencyKey: `farebox-checkout-${order.paymentId}` }
+      if (order.flow === 'payment_intent') {
+        const intent = await asked(() =>
+          stripe.paymentIntents.create(
+            {
+              ...{ amount, currency, metadata, ...receipt },
+              customer: order.customerId,
+              description: order.title,
+              automatic_payment_methods: { enabled: true },
+            },
+            key,
+          ),
+        )
+        return ofIntent(intent)
+      }
+      const session = await asked(() =>
+        stripe.checkout.sessions.create(
+          {
+            mode: 'payment',
+            customer: order.customerId,
+            client_reference_id: metadata[WALLET_MARK] ?? '',
+            line_items: [{ quantity: 1, price_data: { currency, unit_amount: amount, product_data: { name: order.title } } }],
+            metadata,
+            payment_intent_data: { metadata, description: order.title, ...receipt },
+            success_url: order.successUrl,
+            cancel_url: order.cancelUrl,
+          },
+          key,
+        ),
+      )
+      return ofSession(session)
+    },
+
+    async readCheckout({ checkoutId, objectId }) {
+      if (checkoutId !== null) {
+        const session = await asked(() => stripe.checkout.sessions.retrieve(checkoutId))
+        return session.status === 'open' ? ofSession(session) : null
+      }
+      const intent = await asked(() => stripe.paymentIntents.retrieve(objectId ?? ''))
+      return intent.status.startsWith('requires_') ? ofIntent(intent) : null
+    },
+
+    async readPayment(objectId) {
+      const intent = await asked(() => orNull(stripe.paymentIntents.retrieve(objectId, { expand: ['latest_charge'] })))
+      if (!intent) return null
+      const charge = typeof intent.latest_charge === 'object' ? intent.latest_charge : null
+      const disputes = charge?.disputed ? await asked(() => stripe.disputes.list({ payment_intent: objectId, limit: PAGE })) : null
+      return fromStripe(intent, charge, disputes?.data ?? [])
+    },
+
+    async resolve(subject): Promise<Subject> {
+      if (subject.startsWith('pi_')) return { kind: 'payment', objectId: subject }
+      const session = await asked(() => orNull(stripe.checkout.sessions.retrieve(subject)))
+      if (!session) return { kind: 'none', reason: 'Stripe does not know this page' }
+      const objectId = idOf(session.payment_intent)
+      if (objectId !== null) return { kind: 'payment', objectId }
+      if (session.status !== 'expired') return { kind: 'none', reason: 'nobody has paid yet' }
+      return { kind: 'expired', checkoutId: session.id, paymentId: markOf(session, PAYMENT_MARK, 'payment') }
+    },
+
+    async refund({ objectId, amount, paymentId, key }) {
+      const metadata = { [PAYMENT_MARK]: toWireId('payment', paymentId) }
+      const part = amount === null ? {} : { amount: Number(amount) }
+      const refund = await asked(() => stripe.refunds.create({ payment_intent: objectId, ...part, metadata }, { idempotencyKey: key }))
+      return { id: refund.id, amount: BigInt(refund.amount) }
+    },
+
+    async cards(customerId) {
+      const methods = await asked(() => stripe.paymentMethods.list({ customer: customerId, type: 'card', limit: PAGE }))
+      return methods.data.flatMap(({ id, card }) =>
+        card?.fingerprint ? [{ methodId: id, fingerprint: card.fingerprint, card: `${card.brand} ${card.last4}` }] : [],
+      )
+    },
+
+    async openCardPage({ walletId, customerId, currency, successUrl, cancelUrl }) {
+      const session = await asked(() =>
+        stripe.checkout.sessions.create({
+          mode: 'setup',
+          customer: customerId,
+          currency: currency.toLowerCase(),
+          metadata: { [WALLET_MARK]: toWireId('wallet', walletId) },
+          success_url: successUrl,
+          cancel_url: cancelUrl,
+        }),
+      )
+      return { url: session.url, expiresAt: session.expires_at * 1_000 }
+    },
+
+    async chargeCard(order) {
+      const metadata = { [PAYMENT_MARK]: toWireId('payment', order.paymentId), [WALLET_MARK]: toWireId('wallet', order.walletId) }
+      try {
+        const intent = await asked(() =>
+          stripe.paymentIntents.create(
+            {
+              amount: Number(order.amount),
+              currency: order.currency.toLowerCase(),
+              customer: order.customerId,
+              payment_method: order.methodId,
+              description: order.title,
+              metadata,
+              confirm: true,
+              off_session: true,
+            },
+            { idempotencyKey: `farebox-top-up-${order.paymentId}` },
+          ),
+        )
+        return { outcome: 'made', objectId: intent.id }
+      } catch (error) {
+        if (!(error instanceof Stripe.errors.StripeCardError)) throw error
+        const objectId = idOf(error.payment_intent)
+        // Nobody may pay it later, beside the attempt that follows.
+        if (objectId !== null)
+          await asked(() => stripe.paymentIntents.cancel(objectId, {}, { idempotencyKey: `farebox-cancel-${objectId}` }))
+        return { outcome: 'declined', failure: error.message, needsOwner: error.code === 'authentication_required' }
+      }
+    },
+
+    async *changedBetween(from, to) {
+      const created = { gte: Math.floor(from.getTime() / 1_000), lte: Math.ceil(to.getTime() / 1_000) }
+      for await (const intent of stripe.paymentIntents.list({ created, limit: PAGE })) yield intent.id
+      for await (const session of stripe.checkout.sessions.list({ created, status: 'expired', limit: PAGE })) yield session.id
+      for await (const refund of stripe.refunds.list({ created, limit: PAGE })) yield* given(idOf(refund.payment_intent))
+      for await (const dispute of stripe.disputes.list({ created, limit: PAGE })) yield* given(idOf(dispute.payment_intent))
+      // What happened in the window to what is older than it. Stripe keeps events for thirty days.
+      for await (const event of stripe.events.list({ created, types: [...WATCHED], limit: PAGE })) yield* given(subjectOf(event))
+    },
+  }
+}
+
+function connect({ secretKey, apiUrl }: StripeOptions): Stripe {
+  const common = { maxNetworkRetries: RETRIES_MAX, timeout: TIMEOUT_MS, telemetry: false, appInfo: { name: 'Farebox' } }
+  if (apiUrl === undefined) return new Stripe(secretKey, common)
+  const { protocol, hostname, port } = new URL(apiUrl)
+  return new Stripe(secretKey, { ...common, host: hostname, port, protocol: protocol === 'http:' ? 'http' : 'https' })
+}
+
+function ofSession(session: Stripe.Checkout.Session): Checkout {
+  return {
+    checkoutId: session.id,
+    objectId: idOf(session.payment_intent),
+    url: session.url,
+    clientSecret: null,
+    expiresAt: session.expires_at * 1_000,
+  }
+}
+
+function ofIntent(intent: Stripe.PaymentIntent): Checkout {
+  return { checkoutId: null, objectId: intent.id, url: null, clientSecret: intent.client_secret, expiresAt: null }
+}
+
+function raise(error: unknown): never {
+  throw error
+}
+
+function* given(id: string | null): Generator<string> {
+  if (id !== null) yield id
+}
+
+/** What there is not is no error to us. */
+async function orNull<T>(asking: Promise<T>): Promise<T | null> {
+  try {
+    return await asking
+  } catch (error) {
+    if (error instanceof Stripe.errors.StripeInvalidRequestError && error.code === 'resource_missing') return null
+    throw error
+  }
+}
+
+/** Asks Stripe, and says in our terms why it does not answer or refuses. */
+async function asked<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask()
+  } catch (error) {
+    throw translated(error)
+  }
+}
+
+function translated(error: unknown): FareboxError | unknown {
+  const {
+    StripeCardError,
+    StripeError,
+    StripeInvalidRequestError,
+    StripeIdempotencyError,
+    StripeAuthenticationError,
+    StripePermissionError,
+  } = Stripe.errors
+  // A declined card is an answer.
+  if (!(error instanceof StripeError) || error instanceof StripeCardError) return error
+  // Our key, not the caller's request: a person has to put it right.
+  if (error instanceof StripeAuthenticationError || error instanceof StripePermissionError) {
+    return fail('payments_not_configured', 'Stripe does not accept the key of this installation.', undefined, error)
+  }
+  // While another request with the key is under way it is 409, and worth another try.
+  if (error instanceof StripeIdempotencyError && error.statusCode !== 409) {
+    return fail('idempotency_key_reused', 'This key came to Stripe with another request.', undefined, error)
+  }
+  if (error instanceof StripeInvalidRequestError && error.statusCode !== 409) {
+    return fail('payment_refused', `Stripe says: ${error.message}`, undefined, error)
+  }
+  return fail('payment_provider_unavailable', 'Stripe did not answer in time; nothing was charged.', undefined, error)
+}

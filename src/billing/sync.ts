@@ -1,0 +1,129 @@
+import { newId } from '../kernel/ids.ts'
+import type { Speaker } from '../ledger/book.ts'
+import type { Command } from '../ledger/command.ts'
+import type { Lane } from '../ledger/lane.ts'
+import { applyPayment } from './apply-payment.ts'
+import type { Gateway } from './gateway.ts'
+import { disagreement, type Payment, type ProviderPayment, payments } from './payment.ts'
+import { firstPayments, redemptions } from './promotion/promotion.ts'
+import { topUps } from './top-up/top-up.ts'
+
+export interface SyncPorts {
+  readonly gateway: Gateway
+  readonly lane: Pick<Lane, 'submit'>
+  readonly orders: {
+    find(id: string): Promise<Payment | null>
+    /** The order that this payment of the provider belongs to. */
+    findByObject(provider: string, objectId: string): Promise<Payment | null>
+    /** The next reading's number. */
+    nextRead(): Promise<bigint>
+  }
+}
+
+export type SyncOutcome =
+  /** The order is as the provider says, and whether that was news. */
+  | { readonly outcome: 'applied'; readonly changed: boolean; readonly paymentId: string }
+  /** Not an order of ours. */
+  | { readonly outcome: 'ignored'; readonly reason: string }
+  /** Somebody has to look at it; nothing was credited. */
+  | { readonly outcome: 'parked'; readonly reason: string; readonly paymentId: string | null }
+
+/**
+ * Reads what the provider says now about whatever it named, and brings the order to it. What was told is not believed, only that there
+ * is something to read: late, repeated and reordered tidings all end in the same state.
+ * @throws what the provider or the database says when it cannot be reached; it may then be tried again
+ */
+export async function sync(ports: SyncPorts, subject: string, cause: string): Promise<SyncOutcome> {
+  const { gateway, orders } = ports
+  const resolved = await gateway.resolve(subject)
+  if (resolved.kind === 'none') return { outcome: 'ignored', reason: resolved.reason }
+  if (resolved.kind === 'expired') return expired(ports, resolved, cause)
+  // Before the reading begins: whoever has the larger number has seen the newer state.
+  const read = await orders.nextRead()
+  const state = await gateway.readPayment(resolved.objectId)
+  if (!state) return { outcome: 'ignored', reason: 'the provider does not know this payment' }
+  const known = await orders.findByObject(gateway.provider, resolved.objectId)
+  const payment = known ?? (state.paymentId === null ? null : await orders.find(state.paymentId))
+  if (!payment) {
+    if (state.paymentId === null) return { outcome: 'ignored', reason: 'a payment of somebody else' }
+    return { outcome: 'parked', reason: 'a payment of an order that is not in this database', paymentId: null }
+  }
+  if (payment.provider !== gateway.provider) return { outcome: 'parked', reason: 'an order at another provider', paymentId: payment.id }
+  return apply(ports, payment, state, read, cause)
+}
+
+async function expired(ports: SyncPorts, page: { paymentId: string | null; checkoutId: string }, cause: string): Promise<SyncOutcome> {
+  const payment = page.paymentId === null ? null : await ports.orders.find(page.paymentId)
+  if (!payment) return { outcome: 'ignored', reason: 'a page of somebody else' }
+  const superseded = payment.checkoutId !== null && payment.checkoutId !== page.checkoutId
+  if (superseded || !isUntouched(payment)) return { outcome: 'applied', changed: false, paymentId: payment.id }
+  return apply(ports, payment, null, await ports.orders.nextRead(), cause)
+}
+
+/** Nobody has begun to pay it. */
+function isUntouched({ status, objectId }: Payment): boolean {
+  return status === 'pending' && objectId === null
+}
+
+/** What a command says of itself: whether it was news, or why the payment cannot be the one of this order. */
+interface Brought {
+  readonly changed: boolean
+  readonly wrong: string | null
+}
+
+/** @param state null for a page that was left unpaid */
+async function apply(ports: SyncPorts, payment: Payment, state: ProviderPayment | null, read: bigint, cause: string): Promise<SyncOutcome> {
+  const paymentId = payment.id
+  const answer = await ports.lane.submit(paymentCommand(payment, state, read, { actor: `provider:${payment.provider}`, requestId: cause }))
+  if (answer.status < 400) {
+    const { changed, wrong } = JSON.parse(answer.body) as Brought
+    return wrong === null ? { outcome: 'applied', changed, paymentId } : { outcome: 'parked', reason: wrong, paymentId }
+  }
+  const { detail } = JSON.parse(answer.body) as { detail: string }
+  return { outcome: 'parked', reason: detail, paymentId }
+}
+
+function paymentCommand(payment: Payment, state: ProviderPayment | null, read: bigint, who: Pick<Speaker, 'actor' | 'requestId'>): Command {
+  const now = state ?? unpaid(payment)
+  return {
+    name: 'payment',
+    id: newId(),
+    speaker: { clientId: null, everyClient: true, ...who },
+    wallets: [],
+    rows: [
+      { table: payments, id: payment.id },
+      { table: topUps, id: payment.walletId },
+      { table: firstPayments, id: payment.walletId },
+      ...(payment.redemptionId === null ? [] : [{ table: redemptions, id: payment.redemptionId }]),
+    ],
+    idempotency: null,
+    decide(draft, { rows: [walletId] }) {
+      const told = (body: Brought) => ({ ok: true, status: 200, effectId: payment.id, walletId: payment.walletId, body }) as const
+      // Only here, under the lock, is the order as it is: another payment may have become its own since it was looked for.
+      const found = walletId === undefined ? undefined : draft.get(payments, walletId, payment.id)
+      if (found && state === null && !isUntouched(found)) return told({ changed: false, wrong: null })
+      const wrong = found ? disagreement(found, now) : null
+      if (wrong !== null) return told({ changed: false, wrong })
+      const applied = applyPayment(draft, { walletId, paymentId: payment.id, read, state: now })
+      return applied.ok ? told({ changed: applied.value.changed, wrong: null }) : applied
+    },
+  }
+}
+
+/** What an order comes to whose page was left. */
+function unpaid({ id, walletId, currency, livemode }: Payment): ProviderPayment {
+  return {
+    objectId: null,
+    status: 'failed',
+    failure: 'it was not paid in time',
+    currency,
+    amount: 0n,
+    refunded: 0n,
+    withdrawn: 0n,
+    disputed: false,
+    livemode,
+    paymentId: id,
+    walletId,
+    paidAt: null,
+  }
+}

@@ -1,0 +1,32 @@
+import type { PrismaClient, TopUp as TopUpRow } from '../../generated/prisma/client.ts'
+import type { StopReason, TopUp, TopUpStatus } from './top-up.ts'
+
+export type TopUpReads = ReturnType<typeof topUpReads>
+
+export function topUpReads(prisma: PrismaClient) {
+  return {
+    async find(walletId: string): Promise<TopUp | null> {
+      const row = await prisma.topUp.findUnique({ where: { walletId } })
+      return row && fromPrisma(row)
+    },
+
+    /** Wallets whose cap counts anew. */
+    async resumable(limit: number): Promise<string[]> {
+      const rows = await prisma.$queryRaw<{ wallet_id: string }[]>`
+        select wallet_id from top_ups where status = 'capped' and period_start + cap_days * interval '1 day' <= clock_timestamp() limit ${limit}`
+      return rows.map((row) => row.wallet_id)
+    },
+  }
+}
+
+function fromPrisma(row: TopUpRow): TopUp {
+  return {
+    ...row,
+    id: row.walletId,
+    status: row.status as TopUpStatus,
+    stoppedReason: row.stoppedReason as StopReason | null,
+    periodStart: row.periodStart?.getTime() ?? null,
+    createdAt: row.createdAt.getTime(),
+    updatedAt: row.updatedAt.getTime(),
+  }
+}

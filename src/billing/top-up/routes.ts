@@ -1,0 +1,175 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { pageOf, problemResponses } from '../../http/openapi.ts'
+import { FareboxError, fail } from '../../kernel/errors.ts'
+import { newId } from '../../kernel/ids.ts'
+import { toWireTimeOrNull } from '../../kernel/time.ts'
+import type { Lane } from '../../ledger/lane.ts'
+import { decided, walletRef } from '../../ledger/operation.ts'
+import { accessOf, callerOf, sendAnswer } from '../../ledger/routes.ts'
+import { ownerOf, type Wallet } from '../../ledger/wallet.ts'
+import type { PriceBookKeeper } from '../../pricing/price-book.ts'
+import type { WalletReads } from '../../wallets/reads-prisma.ts'
+import { walletParams } from '../../wallets/schemas.ts'
+import type { Gateway } from '../gateway.ts'
+import type { PackageStore } from '../packages-prisma.ts'
+import type { PaymentReads } from '../payments-prisma.ts'
+import { priceOrder } from '../price-order.ts'
+import { customerOf } from '../purchase.ts'
+import { type ReturnRules, returnUrl } from '../return-url.ts'
+import { ownUrl } from '../routes.ts'
+import type { TopUpReads } from './reads-prisma.ts'
+import * as schema from './schemas.ts'
+import { setTopUp } from './set-top-up.ts'
+import { topUps } from './top-up.ts'
+
+export interface TopUpServices {
+  readonly gateway: Gateway | null
+  readonly lane: Pick<Lane, 'submit'>
+  readonly topUps: TopUpReads
+  readonly packages: Pick<PackageStore, 'inForce'>
+  readonly orders: Pick<PaymentReads, 'findCustomer' | 'keepCustomer'>
+  readonly wallets: Pick<WalletReads, 'find'>
+  readonly prices: Pick<PriceBookKeeper, 'current'>
+  readonly returns: ReturnRules
+}
+
+/** Saved cards, and the credits that buy themselves with them. */
+export function topUpRoutes(app: FastifyInstance, services: TopUpServices): void {
+  const typed = app.withTypeProvider<ZodTypeProvider>()
+  const read = { scope: 'self', keyScope: 'payments:read' } as const
+  const write = { scope: 'self', keyScope: 'payments:write' } as const
+
+  function configured(): Gateway {
+    if (!services.gateway) throw fail('payments_not_configured', 'No payment provider is configured.')
+    return services.gateway
+  }
+
+  async function findWallet(request: FastifyRequest, named: string): Promise<Wallet> {
+    const wallet = await services.wallets.find(walletRef(named), accessOf(request))
+    if (!wallet) throw fail('wallet_not_found', 'No wallet of yours has this id or owner.')
+    return wallet
+  }
+
+  async function cardsOf(wallet: Wallet, gateway: Gateway) {
+    const customerId = await services.orders.findCustomer(wallet.id, gateway.provider)
+    return customerId === null ? [] : gateway.cards(customerId)
+  }
+
+  typed.get(
+    '/v1/wallets/:wallet/cards',
+    {
+      config: { operation: 'card.list', ...read },
+      schema: {
+        operationId: 'listCards',
+        tags: ['Payments'],
+        summary: 'List the saved cards of a wallet, newest first',
+        description: 'All on one page.',
+        params: walletParams,
+        response: { 200: pageOf(schema.cardObject), ...problemResponses([400, 401, 403, 404, 503]) },
+      },
+    },
+    async (request) => {
+      const wallet = await findWallet(request, request.params.wallet)
+      return { data: (await cardsOf(wallet, configured())).map(schema.cardToWire), next_cursor: null }
+    },
+  )
+
+  typed.post(
+    '/v1/wallets/:wallet/cards',
+    {
+      config: { operation: 'card.save', ...write },
+      schema: {
+        operationId: 'saveCard',
+        tags: ['Payments'],
+        summary: 'Open a page on which a card is saved',
+        description: 'A page of the payment provider; no money moves. The card is listed once its owner has entered it.',
+        params: walletParams,
+        body: schema.cardPageBody,
+        response: { 201: schema.cardPageAnswer, ...problemResponses([400, 401, 403, 404, 413, 415, 422, 503]) },
+      },
+    },
+    async (request, reply) => {
+      const gateway = configured()
+      const { body } = request
+      const own = ownUrl(request)
+      const successUrl = returnUrl(services.returns, body.success_url, '/success_url', own, gateway.provider)
+      const cancelUrl = returnUrl(services.returns, body.cancel_url ?? body.success_url, '/cancel_url', own, gateway.provider)
+      const wallet = await findWallet(request, request.params.wallet)
+      const customerId = await customerOf({ gateway, orders: services.orders }, wallet.id, ownerOf(wallet))
+      const page = await gateway.openCardPage({ walletId: wallet.id, customerId, currency: body.currency, successUrl, cancelUrl })
+      return reply.code(201).send({ url: page.url, expires_at: toWireTimeOrNull(page.expiresAt) })
+    },
+  )
+
+  typed.get(
+    '/v1/wallets/:wallet/top-up',
+    {
+      config: { operation: 'topUp.read', ...read },
+      schema: {
+        operationId: 'getTopUp',
+        tags: ['Payments'],
+        summary: 'Read the automatic top-up of a wallet',
+        params: walletParams,
+        response: { 200: schema.topUpObject, ...problemResponses([400, 401, 403, 404, 503]) },
+      },
+    },
+    async (request) => {
+      const wallet = await findWallet(request, request.params.wallet)
+      const topUp = await services.topUps.find(wallet.id)
+      if (!topUp) throw fail('top_up_not_found', 'The wallet has no automatic top-up.')
+      return schema.topUpToWire(topUp, Date.now())
+    },
+  )
+
+  typed.put(
+    '/v1/wallets/:wallet/top-up',
+    {
+      config: { operation: 'topUp.set', ...write },
+      schema: {
+        operationId: 'setTopUp',
+        tags: ['Payments'],
+        summary: 'Set the automatic top-up of a wallet',
+        description:
+          'Buys with a saved card whenever fewer credits are available than the threshold, one attempt at a time. A card that is declined three times in a row is not tried any more until another one is set.',
+        params: walletParams,
+        body: schema.topUpBody,
+        response: { 200: schema.topUpObject, ...problemResponses([400, 401, 403, 404, 409, 413, 415, 422, 503]) },
+      },
+    },
+    async (request, reply) => {
+      const gateway = configured()
+      const { body } = request
+      const wallet = await findWallet(request, request.params.wallet)
+      const wanted = body.package === undefined ? { amount: body.amount ?? '', currency: body.currency ?? '' } : { package: body.package }
+      const onSale = await services.packages.inForce(new Date())
+      const priced = priceOrder(wanted, onSale, services.prices.current(), Date.now())
+      if (!priced.ok) throw new FareboxError(priced.refusal)
+      const { currency: code, amount: price } = priced.value
+      const settings = schema.settingsOf(body, code)
+      if (!settings) {
+        const errors = [{ pointer: '/cap/amount', message: `must not have more decimals than ${code} has` }]
+        throw new FareboxError({ code: 'invalid_request', detail: 'The amounts do not fit the currency.', errors })
+      }
+      if (price > settings.capAmount) throw fail('amount_not_payable', 'The cap is less than one top-up costs.')
+      const cards = await cardsOf(wallet, gateway)
+      const card = body.payment_method_id === undefined ? cards[0] : cards.find(({ methodId }) => methodId === body.payment_method_id)
+      if (!card) throw fail('card_not_found', 'Save a card first: POST /v1/wallets/{wallet}/cards opens the page for it.')
+      const answer = await services.lane.submit({
+        name: 'top_up',
+        id: newId(),
+        speaker: callerOf(request).speaker,
+        wallets: [{ id: wallet.id }],
+        rows: [{ table: topUps, id: wallet.id }],
+        idempotency: null,
+        decide: (draft, { wallets: [walletId] }) =>
+          decided(setTopUp(draft, walletId, settings, card), 200, ({ topUp }) => ({
+            effectId: wallet.id,
+            walletId: wallet.id,
+            body: schema.topUpToWire(topUp, draft.now),
+          })),
+      })
+      return sendAnswer(reply, answer) as never
+    },
+  )
+}

@@ -1,0 +1,26 @@
+import { act, type SandboxAction, type SandboxPayment } from '../../src/billing/sandbox/payment.ts'
+import type { AppOfService } from './service.ts'
+
+/** Something that can be clicked in the sandbox, or what its books say afterwards: other providers have payments that fail for good. */
+type Change = SandboxAction | (Partial<Omit<SandboxPayment, 'status'>> & { readonly status?: SandboxPayment['status'] | 'failed' })
+
+/** What customers and banks do with an order at the sandbox, without its pages; and what the service makes of it. */
+export async function atSandbox(app: Pick<AppOfService, 'rooms'>, order: { readonly id: string }, change: Change): Promise<void> {
+  await untold(app, order, change)
+  const result = await app.rooms.billing.sync(sandboxId(order), 'test')
+  if (result.outcome !== 'applied') throw new Error(`${order.id} was ${result.outcome}: ${result.reason}`)
+}
+
+/** The same, and nobody tells the service. */
+export async function untold(app: Pick<AppOfService, 'rooms'>, order: { readonly id: string }, change: Change): Promise<void> {
+  await app.rooms.billing.sandbox.change(sandboxId(order), (before) => {
+    const after = typeof change === 'string' ? act(before, change, Date.now()) : { ...before, ...change }
+    if (after === before) throw new Error(`${order.id} takes no ${change} now`)
+    return after as SandboxPayment
+  })
+}
+
+/** The sandbox's own id of an order's payment. */
+export function sandboxId(order: { readonly id: string }): string {
+  return `sandbox_${order.id}`
+}
