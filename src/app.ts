@@ -11,6 +11,8 @@ import { promotionRoutes } from './billing/promotion/routes.ts'
 import { billingRoutes } from './billing/routes.ts'
 import { sandboxRoutes } from './billing/sandbox/routes.ts'
 import { stripeRoutes } from './billing/stripe/routes.ts'
+import { planAdminRoutes } from './billing/subscription/admin/routes.ts'
+import { subscriptionRoutes } from './billing/subscription/routes.ts'
 import { topUpRoutes } from './billing/top-up/routes.ts'
 import { chargeRoutes } from './charges/routes.ts'
 import type { Config } from './config.ts'
@@ -74,7 +76,9 @@ export async function buildApp(config: Config, rooms: Rooms, logger: Logger): Pr
     billingRoutes(v1, { ...billing, lane, wallets: rooms.walletReads, prices: rooms.prices, returns })
     topUpRoutes(v1, { ...billing, lane, wallets: rooms.walletReads, prices: rooms.prices, returns })
     promotionRoutes(v1, { promotions: billing.promotions, lane, wallets: rooms.walletReads })
+    subscriptionRoutes(v1, { ...billing, lane, wallets: rooms.walletReads, returns })
     billingAdminRoutes(v1, billing)
+    planAdminRoutes(v1, billing)
     if (billing.gateway?.provider === 'stripe') {
       await v1.register(stripeRoutes, { inbox: billing.inbox, secrets: config.STRIPE_WEBHOOK_SECRET, processSoon: billing.processSoon })
     }

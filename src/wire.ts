@@ -11,6 +11,9 @@ import { createSandboxGateway } from './billing/sandbox/gateway.ts'
 import { sandboxStore } from './billing/sandbox/store-prisma.ts'
 import { paymentStore } from './billing/store-pg.ts'
 import { createStripeGateway } from './billing/stripe/gateway.ts'
+import { planStore } from './billing/subscription/plans-prisma.ts'
+import { subscriptionReads } from './billing/subscription/reads-prisma.ts'
+import { subscriptionStore } from './billing/subscription/store-pg.ts'
 import { type SyncOutcome, sync } from './billing/sync.ts'
 import { outbox } from './billing/top-up/outbox-prisma.ts'
 import { topUpReads } from './billing/top-up/reads-prisma.ts'
@@ -82,6 +85,7 @@ export const ROW_STORES: readonly RowStore[] = [
   topUpStore,
   redemptionStore,
   firstPaymentStore,
+  subscriptionStore,
 ]
 
 /** Everything a running Farebox is made of, without HTTP. */
@@ -122,6 +126,8 @@ export interface Billing {
   readonly sandbox: ReturnType<typeof sandboxStore>
   readonly promotions: PromotionStore
   readonly topUps: ReturnType<typeof topUpReads>
+  readonly plans: ReturnType<typeof planStore>
+  readonly subscriptions: ReturnType<typeof subscriptionReads>
   /** Tops up the wallets that the lane told of. */
   runTopUps(): Promise<void>
   /** Brings the order behind something at the provider up to date. */
@@ -279,11 +285,14 @@ function wireBilling(
   const packages = packageStore(prisma)
   const topUps = topUpReads(prisma)
   const promotions = promotionStore(prisma)
+  const plans = planStore(prisma)
+  const subscriptions = subscriptionReads(prisma)
   const configured = (): Gateway => {
     if (!gateway) throw fail('payments_not_configured', 'No payment provider is configured.')
     return gateway
   }
-  const syncSubject = (subject: string, cause: string) => sync({ gateway: configured(), lane, orders }, subject, cause)
+  const syncSubject = (subject: string, cause: string) =>
+    sync({ gateway: configured(), lane, orders, plans, subscriptions }, subject, cause)
   const processor = createProcessor({ inbox: events, sync: syncSubject, log })
   return {
     gateway,
@@ -293,6 +302,8 @@ function wireBilling(
     sandbox,
     promotions,
     topUps,
+    plans,
+    subscriptions,
     runTopUps: () =>
       runTopUps({
         gateway: configured(),

@@ -1,10 +1,13 @@
 import type { Provider, ProviderPayment } from './payment.ts'
+import type { SubscriptionGateway } from './subscription/gateway.ts'
 
 /** What Farebox asks of a payment provider. It is called before or after the lane, never within it. */
 export interface Gateway {
   readonly provider: Provider
   /** Whether its payments are real money. */
   readonly livemode: boolean
+  /** What bills period after period; null where the provider has nothing of the kind. */
+  readonly subscriptions: SubscriptionGateway | null
 
   /** Opens the account that a wallet's payments are kept under, the same one however often it is asked. @returns its id */
   openCustomer(customer: { readonly walletId: string; readonly owner: string }): Promise<string>
@@ -15,7 +18,7 @@ export interface Gateway {
 
   /** A payment as it is now; null where there is none with this id. */
   readPayment(objectId: string): Promise<ProviderPayment | null>
-  /** What an event or a listing named: the payment behind it, what the provider says of a page without one, or nothing of ours. */
+  /** What an event or a listing named: the payment, subscription or invoice behind it, what the provider says of a page without one, or nothing of ours. */
   resolve(subject: string): Promise<Subject>
   /**
    * Asks to give money back. The credits follow once it is done.
@@ -80,8 +83,11 @@ export interface Checkout {
 
 export type Subject =
   | { readonly kind: 'payment'; readonly objectId: string }
-  /** A page that was left unpaid for good. */
+  | { readonly kind: 'subscription'; readonly objectId: string }
+  | { readonly kind: 'invoice'; readonly invoiceId: string }
+  /** A page that was left unpaid for good, of an order or of a subscription. */
   | { readonly kind: 'expired'; readonly paymentId: string | null; readonly checkoutId: string }
+  | { readonly kind: 'subscription_expired'; readonly subscriptionId: string | null; readonly checkoutId: string }
   | { readonly kind: 'none'; readonly reason: string }
 
 export interface RefundRequest {

@@ -12,10 +12,13 @@ export interface Payment {
   readonly walletId: string
   readonly id: string
   readonly clientId: string
-  readonly kind: 'package' | 'amount'
-  /** Who asked for it: somebody, or the wallet's top-up. */
-  readonly origin: 'purchase' | 'top_up'
+  readonly kind: 'package' | 'amount' | 'plan'
+  /** Who asked for it: somebody, the wallet's top-up, or its subscription: then it is an invoice of the provider, written when it is paid. */
+  readonly origin: 'purchase' | 'top_up' | 'subscription'
   readonly packageVersionId: string | null
+  /** Of a subscription, and what it was billed with; null for everything else. */
+  readonly subscriptionId: string | null
+  readonly invoiceId: string | null
   readonly currency: string
   /** Of the currency's smallest unit. */
   readonly amount: bigint
@@ -83,12 +86,14 @@ export interface ProviderPayment {
 
 /** Why a payment cannot be the one of this order, or null. Such a payment is looked at by a person; it never becomes credits. */
 export function disagreement(payment: Payment, state: ProviderPayment): string | null {
-  if (state.walletId !== payment.walletId) return 'the payment names another wallet than the order'
+  const isBilled = payment.origin === 'subscription'
+  // The provider makes the payments of its invoices itself, and leaves no mark of ours on them.
+  if (!isBilled && state.walletId !== payment.walletId) return 'the payment names another wallet than the order'
   if (state.livemode !== payment.livemode) return 'test money for a real order, or the reverse'
   if (payment.objectId !== null && payment.objectId !== state.objectId) return `the order belongs to ${payment.objectId}`
   if (state.status !== 'paid') return null
   if (state.currency !== payment.currency) return `paid in ${state.currency}, ordered in ${payment.currency}`
-  if (state.amount !== payment.amount) return `paid ${state.amount}, ordered ${payment.amount} of the smallest unit`
+  if (!isBilled && state.amount !== payment.amount) return `paid ${state.amount}, ordered ${payment.amount} of the smallest unit`
   return null
 }
 
@@ -100,6 +105,8 @@ export function reversedTarget(
   payment: Pick<Payment, 'amount' | 'credits' | 'bonus'>,
   state: Pick<ProviderPayment, 'refunded' | 'withdrawn'>,
 ): Micro {
+  // Nothing was paid, so nothing can go back.
+  if (payment.amount === 0n) return 0n
   const gone = min(payment.amount, state.refunded + state.withdrawn)
   return ((payment.credits + payment.bonus) * gone) / payment.amount
 }

@@ -26,6 +26,12 @@ export function paymentReads(prisma: PrismaClient) {
       return row && paymentFromPrisma(row)
     },
 
+    /** The payment of this invoice of the provider. */
+    async findByInvoice(provider: string, invoiceId: string): Promise<Payment | null> {
+      const row = await prisma.payment.findUnique({ where: { provider_invoiceId: { provider, invoiceId } } })
+      return row && paymentFromPrisma(row)
+    },
+
     /** An order on a wallet that the caller may see, or null. */
     async findFor(id: string, access: Access): Promise<Payment | null> {
       const payment = await this.find(id)

@@ -53,6 +53,8 @@ export function addOrder(
     kind: packageVersionId === null ? 'amount' : 'package',
     origin: details.origin,
     packageVersionId,
+    subscriptionId: null,
+    invoiceId: null,
     currency,
     amount,
     credits,

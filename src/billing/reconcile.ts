@@ -9,9 +9,9 @@ export interface ReconcilePorts {
 }
 
 export interface Reconciled {
-  /** Payments of the provider that were looked at. */
+  /** Payments, invoices and subscriptions of the provider that were looked at. */
   readonly checked: number
-  /** Orders that events had not brought up to date. They are now. */
+  /** Orders and subscriptions that events had not brought up to date. They are now. */
   readonly repaired: readonly string[]
   /** What does not fit any order of ours. It is left as it is. */
   readonly disagreeing: readonly { readonly subject: string; readonly reason: string }[]
@@ -43,7 +43,7 @@ export async function reconcile(
   const check = async (subject: string) => {
     try {
       const result = await ports.sync(subject, 'reconcile')
-      if (result.outcome === 'applied' && result.changed) repaired.push(result.paymentId)
+      if (result.outcome === 'applied' && result.changed) repaired.push(result.id)
       if (result.outcome === 'parked') disagreeing.push({ subject, reason: result.reason })
     } catch (error) {
       failed.push({ subject, reason: error instanceof Error ? error.message : String(error) })

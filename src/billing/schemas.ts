@@ -137,7 +137,7 @@ export const paymentObject = z
   .object({
     id: field.id('payment'),
     wallet_id: field.id('wallet'),
-    kind: z.enum(['package', 'amount']),
+    kind: z.enum(['package', 'amount', 'plan']),
     status: z
       .enum(['pending', 'paid', 'failed', 'partially_refunded', 'refunded', 'disputed'])
       .meta({ description: '`disputed`: a bank holds some of the money, or took it for good' }),
@@ -155,6 +155,8 @@ export const paymentObject = z
     credits_reversed: field.creditsOut.meta({ description: 'Credits taken back for what was refunded or withdrawn' }),
     provider: z.enum(['stripe', 'sandbox']),
     provider_payment_id: z.string().nullable(),
+    provider_invoice_id: z.string().nullable(),
+    subscription_id: field.id('subscription').nullable().meta({ description: 'Of what it was billed for' }),
     livemode: z.boolean().meta({ description: 'False for money of a test' }),
     reference: z.string().nullable(),
     metadata: field.metadataOut,
@@ -182,6 +184,8 @@ export function paymentToWire(payment: Payment) {
     credits_reversed: formatCredits(payment.reversed),
     provider: payment.provider,
     provider_payment_id: payment.objectId,
+    provider_invoice_id: payment.invoiceId,
+    subscription_id: payment.subscriptionId === null ? null : toWireId('subscription', payment.subscriptionId),
     livemode: payment.livemode,
     reference: payment.reference,
     metadata: payment.metadata === null ? null : JSON.parse(payment.metadata),

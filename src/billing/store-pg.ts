@@ -10,6 +10,8 @@ interface PaymentSqlRow {
   readonly kind: Payment['kind']
   readonly origin: Payment['origin']
   readonly package_version_id: string | null
+  readonly subscription_id: string | null
+  readonly invoice_id: string | null
   readonly currency: string
   readonly amount: bigint
   readonly credits: bigint
@@ -39,7 +41,7 @@ interface PaymentSqlRow {
   readonly paid_at: number | null
 }
 
-const fields = `p.wallet_id, p.id, p.client_id, p.kind, p.origin, p.package_version_id, p.currency, p.amount, p.credits, p.bonus, p.first_bonus, p.promotion, p.redemption_id, p.promotion_grant_id, p.provider, p.livemode,
+const fields = `p.wallet_id, p.id, p.client_id, p.kind, p.origin, p.package_version_id, p.subscription_id, p.invoice_id, p.currency, p.amount, p.credits, p.bonus, p.first_bonus, p.promotion, p.redemption_id, p.promotion_grant_id, p.provider, p.livemode,
   p.status, p.failure, p.object_id, p.checkout_id, p.refunded, p.withdrawn, p.disputed, p.reversed, p.taken, p.grant_id, p.bonus_grant_id,
   p.applied_read, p.reference, p.metadata::text, p.created_at, p.updated_at, p.paid_at`
 
@@ -51,6 +53,8 @@ function fromRow(row: PaymentSqlRow): Payment {
     kind: row.kind,
     origin: row.origin,
     packageVersionId: row.package_version_id,
+    subscriptionId: row.subscription_id,
+    invoiceId: row.invoice_id,
     currency: row.currency,
     amount: row.amount,
     credits: row.credits,
@@ -121,6 +125,8 @@ const insertColumns: readonly Column<Payment>[] = [
   ['kind', 'text', (p) => p.kind],
   ['origin', 'text', (p) => p.origin],
   ['package_version_id', 'uuid', (p) => p.packageVersionId],
+  ['subscription_id', 'uuid', (p) => p.subscriptionId],
+  ['invoice_id', 'text', (p) => p.invoiceId],
   ['currency', 'text', (p) => p.currency],
   ['amount', 'bigint', (p) => p.amount],
   ['credits', 'bigint', (p) => p.credits],

@@ -6,12 +6,14 @@ import { applyPayment } from './apply-payment.ts'
 import type { Gateway } from './gateway.ts'
 import { disagreement, type Payment, type ProviderPayment, payments } from './payment.ts'
 import { firstPayments, redemptions } from './promotion/promotion.ts'
+import { type InvoiceSyncPorts, syncInvoice } from './subscription/sync-invoice.ts'
+import { syncSubscription, syncUnpaidPage } from './subscription/sync-subscription.ts'
 import { topUps } from './top-up/top-up.ts'
 
-export interface SyncPorts {
+export interface SyncPorts extends InvoiceSyncPorts {
   readonly gateway: Gateway
   readonly lane: Pick<Lane, 'submit'>
-  readonly orders: {
+  readonly orders: InvoiceSyncPorts['orders'] & {
     find(id: string): Promise<Payment | null>
     /** The order that this payment of the provider belongs to. */
     findByObject(provider: string, objectId: string): Promise<Payment | null>
@@ -21,12 +23,12 @@ export interface SyncPorts {
 }
 
 export type SyncOutcome =
-  /** The order is as the provider says, and whether that was news. */
-  | { readonly outcome: 'applied'; readonly changed: boolean; readonly paymentId: string }
-  /** Not an order of ours. */
+  /** The order or subscription is as the provider says, and whether that was news. */
+  | { readonly outcome: 'applied'; readonly changed: boolean; readonly id: string }
+  /** Not an order of ours, or nothing that concerns credits yet. */
   | { readonly outcome: 'ignored'; readonly reason: string }
   /** Somebody has to look at it; nothing was credited. */
-  | { readonly outcome: 'parked'; readonly reason: string; readonly paymentId: string | null }
+  | { readonly outcome: 'parked'; readonly reason: string; readonly id: string | null }
 
 /**
  * Reads what the provider says now about whatever it named, and brings the order to it. What was told is not believed, only that there
@@ -34,21 +36,46 @@ export type SyncOutcome =
  * @throws what the provider or the database says when it cannot be reached; it may then be tried again
  */
 export async function sync(ports: SyncPorts, subject: string, cause: string): Promise<SyncOutcome> {
+  const resolved = await ports.gateway.resolve(subject)
+  switch (resolved.kind) {
+    case 'none':
+      return { outcome: 'ignored', reason: resolved.reason }
+    case 'expired':
+      return expired(ports, resolved, cause)
+    case 'subscription_expired':
+      return syncUnpaidPage(ports, resolved.subscriptionId, resolved.checkoutId, cause)
+    case 'subscription':
+      return syncSubscription(ports, resolved.objectId, cause)
+    case 'invoice':
+      return ofInvoice(ports, resolved.invoiceId, cause)
+    case 'payment':
+      return ofPayment(ports, resolved.objectId, cause)
+  }
+}
+
+/** An invoice, and what has become of its money since: events of the two come in any order. */
+async function ofInvoice(ports: SyncPorts, invoiceId: string, cause: string): Promise<SyncOutcome> {
+  const { outcome, objectId } = await syncInvoice(ports, invoiceId, cause)
+  if (objectId === null) return outcome
+  const payment = await ofPayment(ports, objectId, cause)
+  return payment.outcome === 'parked' ? payment : outcome
+}
+
+async function ofPayment(ports: SyncPorts, objectId: string, cause: string): Promise<SyncOutcome> {
   const { gateway, orders } = ports
-  const resolved = await gateway.resolve(subject)
-  if (resolved.kind === 'none') return { outcome: 'ignored', reason: resolved.reason }
-  if (resolved.kind === 'expired') return expired(ports, resolved, cause)
   // Before the reading begins: whoever has the larger number has seen the newer state.
   const read = await orders.nextRead()
-  const state = await gateway.readPayment(resolved.objectId)
+  const state = await gateway.readPayment(objectId)
   if (!state) return { outcome: 'ignored', reason: 'the provider does not know this payment' }
-  const known = await orders.findByObject(gateway.provider, resolved.objectId)
+  const known = await orders.findByObject(gateway.provider, objectId)
   const payment = known ?? (state.paymentId === null ? null : await orders.find(state.paymentId))
   if (!payment) {
-    if (state.paymentId === null) return { outcome: 'ignored', reason: 'a payment of somebody else' }
-    return { outcome: 'parked', reason: 'a payment of an order that is not in this database', paymentId: null }
+    if (state.paymentId !== null) return { outcome: 'parked', reason: 'a payment of an order that is not in this database', id: null }
+    // It may have come before the invoice that it pays.
+    const invoiceId = state.status === 'paid' ? await gateway.subscriptions?.invoiceOf(objectId) : null
+    return invoiceId ? ofInvoice(ports, invoiceId, cause) : { outcome: 'ignored', reason: 'a payment of somebody else' }
   }
-  if (payment.provider !== gateway.provider) return { outcome: 'parked', reason: 'an order at another provider', paymentId: payment.id }
+  if (payment.provider !== gateway.provider) return { outcome: 'parked', reason: 'an order at another provider', id: payment.id }
   return apply(ports, payment, state, read, cause)
 }
 
@@ -56,7 +83,7 @@ async function expired(ports: SyncPorts, page: { paymentId: string | null; check
   const payment = page.paymentId === null ? null : await ports.orders.find(page.paymentId)
   if (!payment) return { outcome: 'ignored', reason: 'a page of somebody else' }
   const superseded = payment.checkoutId !== null && payment.checkoutId !== page.checkoutId
-  if (superseded || !isUntouched(payment)) return { outcome: 'applied', changed: false, paymentId: payment.id }
+  if (superseded || !isUntouched(payment)) return { outcome: 'applied', changed: false, id: payment.id }
   return apply(ports, payment, null, await ports.orders.nextRead(), cause)
 }
 
@@ -73,14 +100,14 @@ interface Brought {
 
 /** @param state null for a page that was left unpaid */
 async function apply(ports: SyncPorts, payment: Payment, state: ProviderPayment | null, read: bigint, cause: string): Promise<SyncOutcome> {
-  const paymentId = payment.id
+  const { id } = payment
   const answer = await ports.lane.submit(paymentCommand(payment, state, read, { actor: `provider:${payment.provider}`, requestId: cause }))
   if (answer.status < 400) {
     const { changed, wrong } = JSON.parse(answer.body) as Brought
-    return wrong === null ? { outcome: 'applied', changed, paymentId } : { outcome: 'parked', reason: wrong, paymentId }
+    return wrong === null ? { outcome: 'applied', changed, id } : { outcome: 'parked', reason: wrong, id }
   }
   const { detail } = JSON.parse(answer.body) as { detail: string }
-  return { outcome: 'parked', reason: detail, paymentId }
+  return { outcome: 'parked', reason: detail, id }
 }
 
 function paymentCommand(payment: Payment, state: ProviderPayment | null, read: bigint, who: Pick<Speaker, 'actor' | 'requestId'>): Command {

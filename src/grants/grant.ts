@@ -3,10 +3,13 @@ import type { Instant } from '../kernel/time.ts'
 import { type Draft, Table } from '../ledger/book.ts'
 import type { CounterAccount } from '../ledger/transaction.ts'
 
-/** Kinds that a caller may issue, and three that Farebox makes itself: from refunds, a payee's earnings and promotions. */
+/**
+ * Kinds that a caller may issue, and four that Farebox makes itself: from refunds, a payee's earnings, promotions, and of credits that a
+ * subscription's next period takes over.
+ */
 export const ISSUED_KINDS = ['bonus', 'purchase', 'adjustment'] as const
 export type IssuedKind = (typeof ISSUED_KINDS)[number]
-export type GrantKind = IssuedKind | 'refund' | 'earning' | 'promotion'
+export type GrantKind = IssuedKind | 'refund' | 'earning' | 'promotion' | 'rollover'
 
 /** A lot of credits in a wallet. */
 export interface Grant {
@@ -59,6 +62,8 @@ export function originOf(kind: GrantKind): CounterAccount {
       return 'purchases'
     case 'adjustment':
       return 'adjustments'
+    case 'rollover':
+      return 'expired'
     case 'refund':
     case 'earning':
       return 'revenue'

@@ -46,7 +46,7 @@ export const grantObject = z
   .object({
     id: field.id('grant'),
     wallet_id: field.id('wallet'),
-    kind: z.enum([...ISSUED_KINDS, 'refund', 'earning', 'promotion']),
+    kind: z.enum([...ISSUED_KINDS, 'refund', 'earning', 'promotion', 'rollover']),
     status: z.enum(['scheduled', 'active', 'spent', 'expired', 'void']),
     amount: field.creditsOut,
     remaining: field.creditsOut,

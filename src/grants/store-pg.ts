@@ -73,6 +73,7 @@ const updateColumns: readonly Column<Grant>[] = [
   ['amount', 'bigint', (g) => g.amount],
   ['remaining', 'bigint', (g) => g.remaining],
   ['held', 'bigint', (g) => g.held],
+  ['expires_at', 'timestamptz', (g) => g.expiresAt],
   ['posted_at', 'timestamptz', (g) => g.postedAt],
   ['voided_at', 'timestamptz', (g) => g.voidedAt],
   ['spent_at', 'timestamptz', (g) => g.spentAt],

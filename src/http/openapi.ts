@@ -31,11 +31,14 @@ const DESCRIPTIONS: Record<number, string> = {
 
 type ProblemResponse = { description: string; content: Record<string, { schema: typeof problem }> }
 
-/** The documented problem answers of a route. */
-export function problemResponses<Status extends number>(statuses: readonly Status[]): Record<Status, ProblemResponse> {
+/** The documented problem answers of a route. @param own what a status means here, where that is something else */
+export function problemResponses<Status extends number>(
+  statuses: readonly Status[],
+  own: Readonly<Record<number, string>> = {},
+): Record<Status, ProblemResponse> {
   const entries = statuses.map((status) => [
     status,
-    { description: DESCRIPTIONS[status] ?? 'Refused', content: { [PROBLEM_MEDIA_TYPE]: { schema: problem } } },
+    { description: own[status] ?? DESCRIPTIONS[status] ?? 'Refused', content: { [PROBLEM_MEDIA_TYPE]: { schema: problem } } },
   ])
   return Object.fromEntries(entries) as Record<Status, ProblemResponse>
 }

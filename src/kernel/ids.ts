@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { uuidv7 } from 'uuidv7'
 
 /**
@@ -22,6 +23,8 @@ export type IdKind =
   | 'bonusRule'
   | 'promotion'
   | 'redemption'
+  | 'plan'
+  | 'subscription'
 
 const PREFIX: Record<IdKind, string> = {
   wallet: 'wal',
@@ -40,6 +43,9 @@ const PREFIX: Record<IdKind, string> = {
   bonusRule: 'bon',
   promotion: 'prm',
   redemption: 'rdm',
+  plan: 'pln',
+  // `sub_` is what Stripe calls its own, and both are in the same answers.
+  subscription: 'sbs',
 }
 
 /** A new time-ordered UUID, in PostgreSQL's own spelling. */
@@ -73,6 +79,16 @@ export function fromWireId(kind: IdKind, text: string): string | null {
 export function derivedId(commandId: string, n: number): string {
   const tail = (Number.parseInt(commandId.slice(24), 16) + n) % 2 ** 48
   return commandId.slice(0, 24) + tail.toString(16).padStart(12, '0')
+}
+
+/**
+ * The id of something that another system made and named: the same for the same name, whoever asks, and in the order of time like all
+ * others. A UUIDv7 whose random bits are the name's hash.
+ */
+export function idOfName(name: string, instant: number): string {
+  const time = Math.max(0, instant).toString(16).padStart(12, '0')
+  const digits = hash('sha256', name, 'hex')
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${digits.slice(0, 3)}-8${digits.slice(3, 6)}-${digits.slice(6, 18)}`
 }
 
 /** The smallest UUIDv7 of an instant (milliseconds): ids made before it are less, ids made after it are greater. */

@@ -127,10 +127,11 @@ export const INVARIANTS: readonly Invariant[] = [
         union all select 'void', id from grants where voided_at is not null
         union all select 'purchase', id from payments where origin = 'purchase'
         union all select 'redeem', id from redemptions where redeemed_at is not null and payment_id is null
+        union all select 'subscribe', id from subscriptions
         union all select kind, id from transactions where client_id is not null and kind in ('refund', 'adjust')
       ), keys(op, id, key, status) as (
         select case when operation in ('commit', 'event') then 'charge' else operation end, effect_id, key, status
-        from idempotency_keys where operation in ('reserve', 'commit', 'event', 'charge', 'grant', 'void', 'refund', 'adjust', 'purchase', 'redeem')
+        from idempotency_keys where operation in ('reserve', 'commit', 'event', 'charge', 'grant', 'void', 'refund', 'adjust', 'purchase', 'redeem', 'subscribe')
       )
       select coalesce(e.id::text, k.key) as id from effects e full join keys k on (k.op, k.id) = (e.op, e.id)
       where k.key is null or (k.status < 300) <> (e.id is not null)
@@ -139,10 +140,12 @@ export const INVARIANTS: readonly Invariant[] = [
   },
   {
     id: 'I15',
-    says: 'a paid order has its grants, once, and a code that was redeemed its own; no credits are bought or redeemed without',
-    // Clients issue purchase grants of their own; those of orders have no client.
-    sql: `select p.id from payments p left join grants g on g.wallet_id = p.wallet_id and g.source = p.object_id and g.client_id is null
-      group by p.wallet_id, p.id
+    says: 'a paid order or invoice has its grants, once, a code that was redeemed its own, and no more is taken over than was left',
+    // Clients issue purchase grants of their own; those of orders have no client. What a subscription takes over is no purchase.
+    sql: `select p.id from payments p left join grants g on g.wallet_id = p.wallet_id and g.client_id is null
+        and case when p.origin = 'subscription' then g.kind = 'purchase' and g.reference = 'pay_' || replace(p.id::text, '-', '')
+          else g.source = p.object_id end
+      group by p.wallet_id, p.id, p.status, p.credits, p.bonus
       having count(g.id) filter (where g.kind = 'purchase') <> (p.status = 'paid')::int
         or coalesce(sum(g.amount), 0) <> case when p.status = 'paid' then p.credits + p.bonus else 0 end
         or count(g.id) filter (where g.id in (p.grant_id, p.bonus_grant_id, p.promotion_grant_id)) <> count(g.id)
@@ -152,7 +155,12 @@ export const INVARIANTS: readonly Invariant[] = [
       union all
       select coalesce(r.id, g.id) from (select * from redemptions where redeemed_at is not null) r
       full join (select * from grants where kind = 'promotion') g on (g.wallet_id, g.id) = (r.wallet_id, r.grant_id)
-      where r.id is null or g.id is null or g.amount <> r.credits`,
+      where r.id is null or g.id is null or g.amount <> r.credits
+      union all
+      select g.id from grants g left join subscriptions s on s.wallet_id = g.wallet_id and g.source = 'sbs_' || replace(s.id::text, '-', '')
+      where g.kind = 'rollover' and s.id is null
+      union all
+      select wallet_id from transactions where counter_account = 'expired' group by wallet_id having sum(amount) > 0`,
   },
   {
     id: 'I16',
@@ -160,11 +168,11 @@ export const INVARIANTS: readonly Invariant[] = [
     sql: `select p.id from payments p
       left join transactions t on t.wallet_id = p.wallet_id and t.kind in ('clawback', 'reinstatement')
         and t.reference = 'pay_' || replace(p.id::text, '-', '')
-      group by p.wallet_id, p.id
+      group by p.wallet_id, p.id, p.reversed
       having coalesce(-sum(t.amount), 0) <> p.reversed
       union all
       select id from payments
-      where reversed <> case when status = 'paid' then div((credits + bonus)::numeric * least(amount, refunded + withdrawn), amount) else 0 end
+      where reversed <> case when status = 'paid' then coalesce(div((credits + bonus)::numeric * least(amount, refunded + withdrawn), nullif(amount, 0)), 0) else 0 end
         or reversed <> (select coalesce(sum((part->>'amount')::bigint), 0) from json_array_elements(taken) as part)
       union all
       select t.id from transactions t left join payments p on p.wallet_id = t.wallet_id and t.reference = 'pay_' || replace(p.id::text, '-', '')

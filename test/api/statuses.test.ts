@@ -817,6 +817,129 @@ t.test('every route', async (t) => {
     t.ok((await call(t, 'listPromotions', 200, { query: '?limit=1' })).body.next_cursor)
   })
 
+  t.test('plans are set, and wallets subscribe to them', async (t) => {
+    const at = new Date(Date.now() + 3_600_000).toISOString()
+    const monthly = { plan: 'monthly', name: 'Monthly', price: '30.00', currency: 'USD', credits: '1000', reason: 'x' }
+    const set = await call(t, 'setPlan', 201, { body: { ...monthly, rollover_cap: '200' } })
+    t.match(set.body, { id: 'monthly', version_id: /^pln_/, price: '30.00', interval: 'month', rollover_cap: '200', enabled: true })
+    await call(t, 'setPlan', 201, { body: { ...monthly, enabled: false, effective_from: at } })
+    await call(t, 'setPlan', 409, { body: { ...monthly, effective_from: at } }, 'version_exists')
+    await call(t, 'setPlan', 422, { body: { ...monthly, effective_from: '2024-01-01T00:00:00Z' } }, 'effective_from_past')
+    for (const [wrong, pointer] of [
+      [{ price: '30.005' }, '/price'],
+      [{ price: '0.00' }, '/price'],
+      [{ credits: '0' }, '/credits'],
+      [{ rollover_cap: '-1' }, '/rollover_cap'],
+      [{ interval: 'week' }, '/interval'],
+      [{ plan: 'Monthly' }, '/plan'],
+    ] as const) {
+      const refused = await call(t, 'setPlan', 400, { body: { ...monthly, ...wrong } }, 'invalid_request')
+      t.equal(refused.body.errors[0].pointer, pointer)
+    }
+    const dearer = { ...monthly, price: '90.00', credits: '4000' }
+    await call(t, 'setPlan', 201, { body: { ...dearer, plan: 'large' } })
+    await call(t, 'setPlan', 201, { body: { ...dearer, plan: 'euros', currency: 'EUR' } })
+    await call(t, 'setPlan', 201, { body: { ...dearer, plan: 'gone', enabled: false } })
+    const onSale = (await call(t, 'listPlans', 200, {})).body.data.map(({ id }: { id: string }) => id)
+    t.same(onSale, ['monthly', 'euros', 'large'], 'cheapest first')
+    const versions = await call(t, 'listPlanVersions', 200, { query: '?plan=monthly' })
+    t.match(versions.body.data, [{ enabled: false }, { enabled: true, created_by: /^admin:key:/ }])
+    t.ok((await call(t, 'listPlanVersions', 200, { query: '?limit=1' })).body.next_cursor)
+
+    // The sandbox keeps no calendar.
+    const there = { params: { wallet: await service.wallet() } }
+    const [begin, change] = [
+      { ...there, body: { plan: 'monthly' } },
+      { ...there, body: { plan: 'large' } },
+    ]
+    await call(t, 'subscribe', 503, begin, 'subscriptions_need_stripe')
+    await call(t, 'changeSubscription', 503, change, 'subscriptions_need_stripe')
+    for (const operationId of ['cancelSubscription', 'resumeSubscription']) {
+      await call(t, operationId, 503, { ...there, body: {} }, 'subscriptions_need_stripe')
+    }
+    await call(t, 'getSubscription', 404, there, 'subscription_not_found')
+
+    // At Stripe, on its bad days too.
+    const stripe = await startTestStripe()
+    t.teardown(() => stripe.close())
+    const env = { STRIPE_SECRET_KEY: stripe.apiKey, STRIPE_API_URL: stripe.url, STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET }
+    const app = await service.another({ env: { ...env, CHECKOUT_RETURN_URL: RETURN_URL } })
+    const closed = await service.wallet()
+    await service.made(`/v1/wallets/${closed}/close`, { reason: 'x' }, admin)
+    await call(t, 'subscribe', 409, { ...begin, app, params: { wallet: closed } }, 'wallet_closed')
+    for (const named of ['gone', 'never_was']) await call(t, 'subscribe', 422, { ...there, app, body: { plan: named } }, 'plan_not_sold')
+    for (const url of ['success_url', 'cancel_url']) {
+      const elsewhere = { plan: 'monthly', [url]: 'https://elsewhere.example/' }
+      await call(t, 'subscribe', 422, { ...there, app, body: elsewhere }, 'return_url_not_allowed')
+    }
+    const once = { ...begin, app, idempotencyKey: 'subscribed once' }
+    const down = stripe.controls.fail({ match: { method: 'POST' }, how: 'error500', shouldRetry: false })
+    await call(t, 'subscribe', 503, once, 'payment_provider_unavailable')
+    down.stop()
+    const { body: begun } = await call(t, 'subscribe', 201, once)
+    t.match(begun, { status: 'pending', plan: { id: 'monthly' }, checkout: { url: /^https:/ }, provider_subscription_id: null })
+    const again = await call(t, 'subscribe', 201, once)
+    t.equal(again.headers['idempotent-replayed'], 'true')
+    t.same(again.body, begun)
+    await call(t, 'subscribe', 422, { ...once, body: { plan: 'large' } }, 'idempotency_key_reused')
+    await call(t, 'changeSubscription', 409, { ...change, app }, 'subscription_not_active')
+    t.match((await call(t, 'getSubscription', 200, there)).body, { id: begun.id, status: 'pending' })
+    const page = stripe.controls.rows('sessions').find(({ metadata }) => metadata?.farebox_subscription === begun.id)
+    const objectId = String(stripe.controls.payCheckout(page?.id ?? '').session.subscription)
+    await app.rooms.billing.sync(objectId, 'test')
+    const [invoice] = stripe.controls.rows('invoices')
+    await app.rooms.billing.sync(invoice?.id ?? '', 'test')
+    const active = await call(t, 'getSubscription', 200, there)
+    t.match(active.body, { status: 'active', provider_subscription_id: objectId, credited_until: /^20/, cancels_at: null })
+    const second = await call(t, 'subscribe', 409, { ...begin, app }, 'subscription_exists')
+    t.equal(second.body.subscription_id, begun.id)
+
+    // Another plan.
+    for (const named of ['gone', 'never_was']) {
+      await call(t, 'changeSubscription', 422, { ...there, app, body: { plan: named } }, 'plan_not_sold')
+    }
+    await call(t, 'changeSubscription', 422, { ...there, app, body: { plan: 'euros' } }, 'plan_not_changeable')
+    const method = String(stripe.controls.rows('subscriptions')[0]?.default_payment_method)
+    stripe.controls.changeCard(method, 'declined')
+    await call(t, 'changeSubscription', 402, { ...change, app }, 'payment_declined')
+    stripe.controls.changeCard(method, 'good')
+    const silent = stripe.controls.fail({ match: {}, how: 'error500', shouldRetry: false })
+    await call(t, 'changeSubscription', 503, { ...change, app }, 'payment_provider_unavailable')
+    await call(t, 'cancelSubscription', 503, { ...there, app, body: {} }, 'payment_provider_unavailable')
+    await call(t, 'resumeSubscription', 503, { ...there, app, body: {} }, 'payment_provider_unavailable')
+    silent.stop()
+    t.match((await call(t, 'changeSubscription', 200, { ...change, app })).body, { status: 'active', plan: { id: 'large' } })
+
+    // Its end.
+    t.match((await call(t, 'cancelSubscription', 200, { ...there, app, body: {} })).body, { status: 'active', cancels_at: /^20/ })
+    t.match((await call(t, 'resumeSubscription', 200, { ...there, app, body: {} })).body, { status: 'active', cancels_at: null })
+    const unconfigured = await service.another({ env: { NODE_ENV: 'production', DATABASE_URL: service.url } })
+    await call(t, 'subscribe', 503, { ...begin, app: unconfigured }, 'payments_not_configured')
+    await call(t, 'changeSubscription', 503, { ...change, app: unconfigured }, 'payments_not_configured')
+    await call(t, 'cancelSubscription', 503, { ...there, app: unconfigured, body: {} }, 'payments_not_configured')
+    await call(t, 'resumeSubscription', 503, { ...there, app: unconfigured, body: {} }, 'payments_not_configured')
+    t.match(
+      (await call(t, 'getSubscription', 200, { ...there, app: unconfigured })).body,
+      { status: 'active' },
+      'what there is can be seen',
+    )
+    // Somebody ended it in Stripe's own console a moment ago, and nobody has told yet.
+    await call(t, 'cancelSubscription', 200, { ...there, app, body: { at_period_end: true } })
+    await app.rooms.billing.gateway?.subscriptions?.cancel(objectId, 'now')
+    await call(t, 'cancelSubscription', 422, { ...there, app, body: {} }, 'subscription_refused')
+    await call(t, 'changeSubscription', 422, { ...there, app, body: { plan: 'monthly' } }, 'subscription_refused')
+    await call(t, 'resumeSubscription', 422, { ...there, app, body: {} }, 'subscription_refused')
+    t.match((await call(t, 'cancelSubscription', 200, { ...there, app, body: { at_period_end: false } })).body, {
+      status: 'canceled',
+      ended_at: /^20/,
+    })
+    await call(t, 'changeSubscription', 409, { ...change, app }, 'subscription_ended')
+    for (const operationId of ['cancelSubscription', 'resumeSubscription']) {
+      await call(t, operationId, 409, { ...there, app, body: {} }, 'subscription_ended')
+    }
+    t.match((await call(t, 'getSubscription', 200, there)).body, { status: 'canceled' })
+  })
+
   t.test('without its database it is 503', async (t) => {
     const proxy = await createProxy(t, service.url)
     const behind = await service.another({ url: proxy.url })
@@ -835,6 +958,7 @@ t.test('every route', async (t) => {
       setBonusRule: { rule: 'volume', kind: 'volume', currency: 'USD', percent: '5', reason: 'x' },
       addPromotion: { code: 'ANOTHER', credits: '5', reason: 'x' },
       endPromotion: { reason: 'x' },
+      setPlan: { plan: 'weekly', name: 'Weekly', price: '5.00', currency: 'USD', credits: '500', reason: 'x' },
       createClient: { name: 'another shop' },
       createApiKey: { name: 'k', scopes: ['usage:write'] },
       revokeApiKey: {},
@@ -949,6 +1073,10 @@ const VALID: Record<string, object> = {
   saveCard: {},
   setTopUp: { threshold: '100', package: 'basic', cap: { amount: '100' } },
   redeem: { wallet: 'user:nobody', code: 'NEVER-WAS' },
+  subscribe: { plan: 'monthly' },
+  changeSubscription: { plan: 'monthly' },
+  cancelSubscription: {},
+  resumeSubscription: {},
   createApiKey: { name: 'k', scopes: ['usage:write'] },
   revokeApiKey: {},
 }

@@ -2,11 +2,13 @@ import t from 'tap'
 import { SCOPES } from '../../src/auth/principal.ts'
 import { PRINCIPAL_KEPT_MS } from '../../src/auth/principal-cache.ts'
 import { readConfig } from '../../src/config.ts'
+import { DAY_MS } from '../../src/kernel/time.ts'
 import { WEBHOOK_SECRET } from '../helpers/billing.ts'
 import { type DocumentedRoute, documentedRoutes, fillPath } from '../helpers/document.ts'
+import { subscribe } from '../helpers/made-up-billing.ts'
 import { atSandbox, sandboxId } from '../helpers/sandbox.ts'
 import { sendRaw } from '../helpers/server.ts'
-import { type Answer, createService, JWT_SECRET, type TestService, times } from '../helpers/service.ts'
+import { type Answer, type ClientOfService, createService, JWT_SECRET, type TestService, times } from '../helpers/service.ts'
 import { startTestStripe } from '../helpers/stripe/index.ts'
 
 /**
@@ -47,7 +49,7 @@ interface Things {
 const CODE = 'FOR-ALL'
 const TOP_UP = { threshold: '1', package: 'basic', cap: { amount: '100' } }
 
-async function thingsOf(service: TestService, client: { key: string; wireId: string }, owner: string): Promise<Things> {
+async function thingsOf(service: TestService, client: ClientOfService, owner: string): Promise<Things> {
   const as = { key: client.key }
   const wallet = await service.wallet('100', { ...as, owner })
   const reservation = await service.made('/v1/reservations', { wallet, amount: '10', reference: 'secret-of-theirs' }, as)
@@ -61,6 +63,12 @@ async function thingsOf(service: TestService, client: { key: string; wireId: str
   await service.made(`/v1/wallets/${wallet}/cards`, {}, as)
   await service.send('PUT', `/v1/wallets/${wallet}/top-up`, TOP_UP, as)
   const admin = { key: service.adminKey }
+  const plan = { plan: 'monthly', name: 'Monthly', price: '30.00', currency: 'USD', credits: '1000', reason: 'x' }
+  await service.made('/v1/admin/plans', plan, admin)
+  const subscription = await subscribe(service, wallet, 'monthly', client)
+  const period = { start: Date.now() - 1_000, end: Date.now() + DAY_MS }
+  await subscription.is({ status: 'active', periodStart: period.start, periodEnd: period.end })
+  await subscription.pays(period)
   const promotion = await service.made('/v1/admin/promotions', { code: CODE, credits: '1', needs_purchase: false, reason: 'x' }, admin)
   const keys = await service.get(`/v1/admin/clients/${client.wireId}/keys`, { key: service.adminKey })
   return {
@@ -118,6 +126,10 @@ function bodiesOf(things: Things, mine: string): Record<string, object[]> {
     ]),
     redeem: named.map((wallet) => ({ wallet, code: CODE })),
     saveCard: [{}, { currency: 'EUR' }],
+    subscribe: [{ plan: 'monthly' }, { plan: 'never_was' }, { plan: 'monthly', success_url: 'https://elsewhere.example/' }],
+    changeSubscription: [{ plan: 'monthly' }, { plan: 'never_was' }],
+    cancelSubscription: [{}, { at_period_end: false }],
+    resumeSubscription: [{}],
     setTopUp: [TOP_UP, { ...TOP_UP, enabled: false }, { ...TOP_UP, payment_method_id: 'sandbox_card' }],
     batch: named.map((wallet) => ({
       commands: [
@@ -162,6 +174,9 @@ async function snapshot(service: TestService): Promise<unknown> {
     'payments',
     'payment_customers',
     'top_ups',
+    'plan_versions',
+    'plan_prices',
+    'subscriptions',
     'outbox',
     'bonus_rule_versions',
     'promotions',
@@ -250,7 +265,8 @@ t.test('another client', async (t) => {
     t.equal((await service.get(`/v1/charges/${theirs.charge_id}`, { key: victim })).status, 200)
     t.equal((await service.get(`/v1/charges/${theirs.charge_id}/recompute`, { key: victim })).status, 200)
     t.equal((await service.get(`/v1/payments/${theirs.payment_id}`, { key: victim })).status, 200)
-    t.equal((await service.get(`/v1/wallets/${theirs.wallet}/payments`, { key: victim })).body.data.length, 1)
+    t.equal((await service.get(`/v1/wallets/${theirs.wallet}/payments`, { key: victim })).body.data.length, 2)
+    t.match((await service.get(`/v1/wallets/${theirs.wallet}/subscription`, { key: victim })).body, { status: 'active' })
     t.equal((await service.get(`/v1/wallets/${theirs.wallet}/cards`, { key: victim })).body.data.length, 2)
     t.equal((await service.get(`/v1/wallets/${theirs.wallet}/top-up`, { key: victim })).body.status, 'active')
   })
@@ -275,7 +291,7 @@ t.test('another client', async (t) => {
         }
       }
       t.same(await snapshot(service), before, 'and nothing happened')
-      const [bought, page, topUp, redeemed] = await buyingFor(wallet, own)
+      const [bought, page, topUp, redeemed, ...billed] = await buyingFor(wallet, own)
       t.match(bought, { status: 201, body: { wallet_id: theirs.wallet, status: 'pending' } })
       t.match(page, { status: 201, body: { url: /\S/ } })
       t.match(topUp, { status: 200, body: { wallet_id: theirs.wallet, status: 'active' } })
@@ -284,9 +300,13 @@ t.test('another client', async (t) => {
         wallet === theirs.wallet ? { status: 201 } : { status: 409, body: { code: 'promotion_used' } },
         'once, by either name',
       )
+      // A person gets as far as the sandbox, which has no subscriptions.
+      t.equal(billed.length, 4)
+      for (const answer of billed) t.match(answer, { status: 503, body: { code: 'subscriptions_need_stripe' } })
     }
     for (const key of [own, ...Object.values(people)]) {
-      for (const path of ['/v1/packages', '/v1/bonus-rules']) t.equal((await service.get(path, { key })).status, 200, 'prices are for all')
+      for (const path of ['/v1/packages', '/v1/bonus-rules', '/v1/plans'])
+        t.equal((await service.get(path, { key })).status, 200, 'prices are for all')
     }
 
     /** All that a person may do about money. */
@@ -296,6 +316,10 @@ t.test('another client', async (t) => {
         await service.post(`/v1/wallets/${wallet}/cards`, {}, { key }),
         await service.send('PUT', `/v1/wallets/${wallet}/top-up`, TOP_UP, { key }),
         await service.post('/v1/redemptions', { wallet, code: CODE }, { key }),
+        await service.post(`/v1/wallets/${wallet}/subscription`, { plan: 'monthly' }, { key }),
+        await service.post(`/v1/wallets/${wallet}/subscription/change`, { plan: 'monthly' }, { key }),
+        await service.post(`/v1/wallets/${wallet}/subscription/cancel`, { at_period_end: false }, { key }),
+        await service.post(`/v1/wallets/${wallet}/subscription/resume`, {}, { key }),
       ]
     }
   })
@@ -331,7 +355,10 @@ t.test('another client', async (t) => {
       }
     }
     // A ticket is the person's own, for what it may read anyway; what it buys is for its own wallet, with its own card.
-    const open = ['createTicket', 'purchase', 'redeem', 'saveCard', 'setTopUp']
+    const open = [
+      ...['createTicket', 'purchase', 'redeem', 'saveCard', 'setTopUp'],
+      ...['subscribe', 'changeSubscription', 'cancelSubscription', 'resumeSubscription'],
+    ]
     const writes = routes.filter(
       ({ method, path, operationId }) => method !== 'GET' && path.startsWith('/v1') && !open.includes(operationId),
     )
@@ -382,8 +409,26 @@ t.test('another client', async (t) => {
       'refunds:write': ['refund'],
       'prices:read': ['listModels', 'listOperations', 'quote'],
       'prices:write': [],
-      'payments:read': ['getPayment', 'getTopUp', 'listBonusRules', 'listCards', 'listPackages', 'listPayments'],
-      'payments:write': ['purchase', 'redeem', 'saveCard', 'setTopUp'],
+      'payments:read': [
+        'getPayment',
+        'getSubscription',
+        'getTopUp',
+        'listBonusRules',
+        'listCards',
+        'listPackages',
+        'listPayments',
+        'listPlans',
+      ],
+      'payments:write': [
+        'cancelSubscription',
+        'changeSubscription',
+        'purchase',
+        'redeem',
+        'resumeSubscription',
+        'saveCard',
+        'setTopUp',
+        'subscribe',
+      ],
     })
     const usage = await service.newKey(['usage:write'])
     const commands = [{ operation: 'grant', idempotency_key: 'k', body: { wallet: mine, kind: 'bonus', amount: '1' } }]

@@ -50,7 +50,14 @@ const NOT_CODES = [
   ...[`"${'X'.repeat(41)}"`, `"' or '1'='1"`, '"CODE\\u0000"', '12345', 'true', 'null', '["CODE"]', '{"code":"CODE"}'],
 ]
 
+/** What is no name of a plan, as JSON. */
+const NOT_PLANS = [
+  ...['""', '"Pro"', '"pro "', '" pro"', '"pro\\n"', '"1pro"', '"_pro"', '"pro-1"', '"pr\u00f6"', '"__proto__"', '"pro%"', '"pro;--"'],
+  ...[`"p${'x'.repeat(50)}"`, `"' or '1'='1"`, '"pro\\u0000"', '1', 'true', 'null', '["pro"]', '{"plan":"pro"}'],
+]
+
 const PACKAGE = '"package":"p","name":"P","currency":"USD","reason":"x"'
+const PLAN = '"plan":"p","name":"P","currency":"USD","reason":"x"'
 const RULE = '"rule":"r","kind":"volume","currency":"USD","reason":"x"'
 
 t.test('hostile input', async (t) => {
@@ -146,6 +153,19 @@ t.test('hostile input', async (t) => {
     },
     'the price of a package': {
       send: (raw) => service.post('/v1/admin/packages', `{${PACKAGE},"credits":"1","price":${raw}}`, admin),
+      pointer: '/price',
+    },
+    'the credits of a plan': {
+      send: (raw) => service.post('/v1/admin/plans', `{${PLAN},"price":"5.00","credits":${raw}}`, admin),
+      pointer: '/credits',
+    },
+    'what of a plan may go over': {
+      send: (raw) => service.post('/v1/admin/plans', `{${PLAN},"price":"5.00","credits":"1","rollover_cap":${raw}}`, admin),
+      pointer: '/rollover_cap',
+      zero: true,
+    },
+    'the price of a plan': {
+      send: (raw) => service.post('/v1/admin/plans', `{${PLAN},"credits":"1","price":${raw}}`, admin),
       pointer: '/price',
     },
     purchase: {
@@ -521,6 +541,43 @@ t.test('hostile input', async (t) => {
       t.equal((await service.post('/v1/admin/promotions', { code: 'PERCENT', percent, reason: 'x' }, admin)).status, 400, percent)
     }
     t.same(await service.query('select code from promotions'), [])
+  })
+
+  t.test('what is not a plan, an interval or an end is 400 wherever one is named', async (t) => {
+    const path = `/v1/wallets/${wallet}/subscription`
+    const wrong = (pointer: string) => ({ status: 400, body: { errors: [{ pointer }] } })
+    for (const raw of NOT_PLANS) {
+      t.match(await service.post(path, `{"plan":${raw}}`), wrong('/plan'), raw)
+      t.match(await service.post(`${path}/change`, `{"plan":${raw}}`), wrong('/plan'), `to change to: ${raw}`)
+      const plan = `{"plan":${raw},"name":"P","price":"5.00","currency":"USD","credits":"1","reason":"x"}`
+      t.match(await service.post('/v1/admin/plans', plan, admin), wrong('/plan'), `to set: ${raw}`)
+    }
+    for (const raw of ['"week"', '"Month"', '"month "', '""', '1', 'null', '["month"]', '{"month":1}']) {
+      const plan = `{${PLAN},"price":"5.00","credits":"1","interval":${raw}}`
+      t.match(await service.post('/v1/admin/plans', plan, admin), wrong('/interval'), `each ${raw}`)
+    }
+    for (const raw of ['"false"', '"true"', '0', '1', '""', 'null', '[]', '{}']) {
+      t.match(await service.post(`${path}/cancel`, `{"at_period_end":${raw}}`), wrong('/at_period_end'), `ended ${raw}`)
+    }
+    for (const raw of ['"javascript:alert(1)"', '"/credits"', '"//elsewhere.example"', '""', '1', 'null', '["https://a.example"]']) {
+      for (const url of ['success_url', 'cancel_url']) {
+        t.match(await service.post(path, `{"plan":"pro","${url}":${raw}}`), wrong(`/${url}`), `${url}: ${raw}`)
+      }
+    }
+    for (const query of [
+      '?plan=Pro',
+      '?plan=',
+      "?plan=p'--",
+      '?plan[]=pro',
+      '?plan=a&plan=b',
+      '?limit=0',
+      '?cursor=x',
+      '?interval=month',
+    ]) {
+      t.equal((await service.get(`/v1/admin/plans${query}`, admin)).status, 400, query)
+    }
+    t.same(await service.query('select plan from plan_versions'), [])
+    t.same(await service.query('select id from subscriptions'), [])
   })
 
   t.test('the largest bonuses are bounded, and what is paid comes', async (t) => {

@@ -68,6 +68,9 @@ async function balanceOf({ service }: TestBilling, wallet: string): Promise<stri
 /** The whole second that it is, after the first tenths of it: the bound of 300 s is to the millisecond. */
 const now = () => Math.floor(Date.now() / 1_000)
 
+// A busy machine takes its time to start processes and to wait for Stripe.
+t.setTimeout(180_000)
+
 t.test('what Stripe did not sign, or not just now, is refused and leaves nothing', async (t) => {
   const billing = await createBilling(t)
   const { service, stripe, buy, pay } = billing

@@ -7,7 +7,7 @@ import { documentedRoutes } from '../helpers/document.ts'
 import { createService } from '../helpers/service.ts'
 
 /** What has to ask somebody else first, a payment provider or a promotion, on routes of their own. */
-const MONEY_IN = ['purchase', 'redeem', 'refundPayment']
+const MONEY_IN = ['purchase', 'redeem', 'refundPayment', 'subscribe', 'changeSubscription']
 
 const FILE = join(import.meta.dirname, '../../openapi.yaml')
 

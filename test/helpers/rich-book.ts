@@ -1,3 +1,5 @@
+import { DAY_MS } from '../../src/kernel/time.ts'
+import { subscribe } from './made-up-billing.ts'
 import { atSandbox, sandboxId } from './sandbox.ts'
 import { type Body, type TestService, times } from './service.ts'
 
@@ -23,6 +25,10 @@ export interface RichBook {
   readonly declined: string
   /** Got all that comes on top of what is bought, and a voucher. Has a code that it has not used. */
   readonly promoted: string
+  /** Is subscribed: in its second period, which took over some of the first, and a part of whose money went back. A page it had left before has expired. */
+  readonly subscriber: string
+  /** Was subscribed, for a period that a coupon paid. Is on the page of another subscription. */
+  readonly lapsed: string
   readonly openHold: string
 }
 
@@ -123,6 +129,7 @@ export async function makeRichBook(service: TestService): Promise<RichBook> {
   const buyers = await makeOrders(service)
   const toppedUp = await makeTopUps(service)
   const promoted = await makePromotions(service)
+  const subscribers = await makeSubscriptions(service)
 
   // Refusals.
   await refused('/v1/reservations', { wallet: empty, amount: '1' }, 402)
@@ -138,7 +145,7 @@ export async function makeRichBook(service: TestService): Promise<RichBook> {
   await made(`/v1/reservations/${late.id}/commit`, { amount: '6' })
   await made(`/v1/reservations/${lateInTwo.id}/commit`, { amount: '1', final: false })
   await made(`/v1/reservations/${lateInTwo.id}/commit`, { amount: '2' })
-  return { busy, payee, indebted, aged, empty, ...buyers, ...toppedUp, promoted, openHold: open.id }
+  return { busy, payee, indebted, aged, empty, ...buyers, ...toppedUp, promoted, ...subscribers, openHold: open.id }
 }
 
 /** Orders in every state, at the sandbox. */
@@ -230,4 +237,35 @@ async function makePromotions(service: TestService): Promise<string> {
   await atSandbox(service, late, 'pay')
   await atSandbox(service, large, { refunded: '3333' })
   return promoted
+}
+
+/** Subscriptions at a provider that is made up: one that goes on, one that is over, one that nobody has paid for and one that nobody did. */
+async function makeSubscriptions(service: TestService): Promise<Pick<RichBook, 'subscriber' | 'lapsed'>> {
+  const [subscriber, lapsed] = (await Promise.all(times(2, () => service.wallet()))) as [string, string]
+  const plan = { plan: 'monthly', name: 'Monthly', price: '30.00', currency: 'USD', credits: '1000', rollover_cap: '200', reason: 'new' }
+  await service.made('/v1/admin/plans', plan, { key: service.adminKey })
+  const now = Date.now()
+
+  await subscribe(service, subscriber, 'monthly')
+  const going = await subscribe(service, subscriber, 'monthly')
+  const [first, second] = [
+    { start: now - 31 * DAY_MS, end: now - DAY_MS },
+    { start: now - DAY_MS, end: now + 29 * DAY_MS },
+  ]
+  await going.is({ status: 'active', periodStart: first.start, periodEnd: first.end })
+  await going.pays(first)
+  await service.made('/v1/charges', { wallet: subscriber, amount: '300' })
+  await going.is({ status: 'active', periodStart: second.start, periodEnd: second.end })
+  const paid = await going.pays(second)
+  await going.givesBack(paid ?? '', 1_000n)
+
+  const over = await subscribe(service, lapsed, 'monthly')
+  const only = { start: now - 10 * DAY_MS, end: now + 20 * DAY_MS }
+  const period = { periodStart: only.start, periodEnd: only.end }
+  await over.is({ status: 'active', ...period })
+  await over.pays(only, 0n)
+  await service.made('/v1/charges', { wallet: lapsed, amount: '100' })
+  await over.is({ status: 'canceled', endedAt: now, ...period })
+  await subscribe(service, lapsed, 'monthly')
+  return { subscriber, lapsed }
 }

@@ -35,6 +35,15 @@ const BONUS = (reference: string) => `(select bonus_grant_id from payments where
 /** The order that the wallet's top-up placed. */
 const TOP_UP = `(select id from payments where wallet_id = :toppedUp and origin = 'top_up')`
 const GIFT = `(select promotion_grant_id from payments where reference = 'promoted')`
+/** What the ledger calls a payment. */
+const MARK_OF = (payment: string) => `(select 'pay_' || replace(id::text, '-', '') from payments where id = ${payment})`
+/** The payments of the periods that a subscription was paid for, of which the second took over what was left of the first. */
+const FIRST_PERIOD = `(select id from payments where wallet_id = :subscriber order by id limit 1)`
+const SECOND_PERIOD = `(select id from payments where wallet_id = :subscriber order by id desc limit 1)`
+/** And of the period that a coupon paid. */
+const FREE_PERIOD = `(select id from payments where wallet_id = :lapsed)`
+const CREDITS_OF = (payment: string) => `(select grant_id from payments where id = ${payment})`
+const TAKEN_OVER = `(select id from grants where wallet_id = :subscriber and kind = 'rollover')`
 const VOUCHER = `(select id from redemptions where wallet_id = :promoted and redeemed_at is not null and payment_id is null)`
 /** The same for what a code gave by itself. */
 const VOUCHER_GRANT = `(select grant_id from redemptions where id = ${VOUCHER})`
@@ -325,7 +334,7 @@ const MUTANTS: readonly Mutant[] = [
     trips: ['I13'],
     sql: [`update charges set final = true where reservation_id = ${HELD}`],
   },
-  ...['reserve', 'commit', 'charge', 'event', 'grant', 'void', 'refund', 'adjust', 'purchase', 'redeem'].map((operation) => ({
+  ...['reserve', 'commit', 'charge', 'event', 'grant', 'void', 'refund', 'adjust', 'purchase', 'redeem', 'subscribe'].map((operation) => ({
     says: `the key of a ${operation} is deleted`,
     trips: ['I14'],
     sql: [
@@ -343,6 +352,29 @@ const MUTANTS: readonly Mutant[] = [
     says: 'an order that somebody placed says that a top-up did',
     trips: ['I14'],
     sql: [`update payments set origin = 'top_up' where id = ${ORDER('paid')}`],
+  },
+  {
+    says: 'a subscription that nobody has paid for is deleted',
+    trips: ['I14'],
+    sql: [`delete from subscriptions where wallet_id = :lapsed and status = 'pending'`],
+  },
+  {
+    says: 'two keys have one subscription',
+    trips: ['I14'],
+    sql: [
+      `insert into idempotency_keys select client_id, operation, 'mutant', fingerprint, status, body, effect_id, wallet_id, created_at
+        from idempotency_keys where operation = 'subscribe' limit 1`,
+    ],
+  },
+  {
+    says: 'the payment of a period says that somebody ordered it',
+    trips: ['I14', 'I15'],
+    sql: [`update payments set origin = 'purchase' where id = ${FREE_PERIOD}`],
+  },
+  {
+    says: 'an order that somebody placed says that a subscription did',
+    trips: ['I14', 'I15'],
+    sql: [`update payments set origin = 'subscription' where id = ${ORDER('paid')}`],
   },
   {
     says: 'a voucher says that it came with an order',
@@ -500,6 +532,82 @@ const MUTANTS: readonly Mutant[] = [
     says: 'a client says that it issued what was bought',
     trips: ['I15', 'I14'],
     sql: [`update grants set client_id = gen_random_uuid() where id = ${BOUGHT('paid')}`],
+  },
+  { says: 'an order stands twice', trips: ['I15'], sql: [`insert into payments select * from payments where id = ${ORDER('paid')}`] },
+  {
+    says: 'the payment of a period stands twice',
+    trips: ['I15'],
+    sql: [`insert into payments select * from payments where id = ${FIRST_PERIOD}`],
+  },
+  { says: 'a period was credited twice', trips: ['I15'], sql: [copyGrant(CREDITS_OF(FIRST_PERIOD))] },
+  {
+    says: 'a period that was paid for was not credited',
+    trips: ['I15'],
+    sql: [`delete from grants where id = ${CREDITS_OF(FIRST_PERIOD)}`],
+  },
+  { says: 'a period gave one more', trips: ['I15'], sql: [`update grants set amount = amount + 1 where id = ${CREDITS_OF(FIRST_PERIOD)}`] },
+  { says: 'a period was paid for less', trips: ['I15'], sql: [`update payments set credits = credits - 1 where id = ${FIRST_PERIOD}`] },
+  {
+    says: 'what a period brought was given away',
+    trips: ['I15'],
+    sql: [`update grants set kind = 'bonus' where id = ${CREDITS_OF(FREE_PERIOD)}`],
+  },
+  {
+    says: 'what a period brought is of no payment',
+    trips: ['I15'],
+    sql: [`update grants set reference = null where id = ${CREDITS_OF(FIRST_PERIOD)}`],
+  },
+  {
+    says: 'the payments of two periods change their grants',
+    trips: ['I15'],
+    sql: [
+      `update payments p set grant_id = o.grant_id from payments o where p.wallet_id = :subscriber and o.wallet_id = :subscriber and o.id <> p.id`,
+    ],
+  },
+  {
+    says: 'a period that was credited is not paid',
+    trips: ['I15'],
+    sql: [`update payments set status = 'failed' where id = ${FIRST_PERIOD}`],
+  },
+  { says: 'what was taken over was bought', trips: ['I15'], sql: [`update grants set kind = 'purchase' where id = ${TAKEN_OVER}`] },
+  { says: 'what was taken over is of no subscription', trips: ['I15'], sql: [`update grants set source = null where id = ${TAKEN_OVER}`] },
+  {
+    says: "what was taken over is of another wallet's subscription",
+    trips: ['I15'],
+    sql: [
+      `update grants set source = (select 'sbs_' || replace(id::text, '-', '') from subscriptions where wallet_id = :lapsed and status = 'canceled') where id = ${TAKEN_OVER}`,
+    ],
+  },
+  {
+    says: 'a subscription is deleted with its key, and what it took over stays',
+    trips: ['I15'],
+    sql: [
+      `delete from idempotency_keys where effect_id = (select id from subscriptions where wallet_id = :subscriber and status = 'active')`,
+      `delete from subscriptions where wallet_id = :subscriber and status = 'active'`,
+    ],
+  },
+  {
+    says: 'more was taken over than had expired',
+    trips: ['I15'],
+    sql: append(':aged', 'grant', '100000000', 'expired', 'null'),
+  },
+  {
+    says: 'more money of a period went back than credits',
+    trips: ['I16'],
+    sql: [`update payments set refunded = refunded + 1 where id = ${SECOND_PERIOD}`],
+  },
+  {
+    says: 'more was taken back for a period than its payment says',
+    trips: ['I16'],
+    sql: append(':subscriber', 'clawback', '-1', 'purchases', 'null', `'provider:stripe'`, MARK_OF(SECOND_PERIOD)),
+  },
+  {
+    says: 'credits were taken back for what a coupon paid, and everybody knows it',
+    trips: ['I16'],
+    sql: [
+      ...append(':lapsed', 'clawback', '-1', 'purchases', 'null', `'provider:stripe'`, MARK_OF(FREE_PERIOD)),
+      `update payments set reversed = 1, taken = '[{"grant":null,"amount":"1"}]' where id = ${FREE_PERIOD}`,
+    ],
   },
   {
     says: 'more was taken back than the order says',
@@ -678,10 +786,16 @@ async function withoutConstraints(client: pg.Client): Promise<void> {
   await client.query('set local session_replication_role = replica')
   const { rows } = await client.query<{ tab: string; name: string }>(
     `select conrelid::regclass::text as tab, conname as name from pg_constraint
-      where connamespace = 'public'::regnamespace and (contype in ('c', 'u', 'f')
-        or contype = 'p' and conrelid::regclass::text not in ('wallets', 'reservations', 'charges', 'payments'))`,
+      where connamespace = 'public'::regnamespace and (contype in ('c', 'u', 'f', 'x')
+        or contype = 'p' and conrelid::regclass::text not in ('wallets', 'reservations', 'charges'))`,
   )
   for (const { tab, name } of rows) await client.query(`alter table ${tab} drop constraint if exists ${name} cascade`)
+  const { rows: indexes } = await client.query<{ name: string }>(
+    `select indexrelid::regclass::text as name from pg_index where indisunique
+      and indrelid in (select oid from pg_class where relnamespace = 'public'::regnamespace)
+      and not exists (select from pg_constraint where conindid = indexrelid)`,
+  )
+  for (const { name } of indexes) await client.query(`drop index ${name}`)
 }
 
 async function tripped(client: pg.Client): Promise<string[]> {
@@ -702,7 +816,7 @@ t.test('the invariants', async (t) => {
 
   const fill = (text: string) =>
     text.replace(
-      /:(busy|payee|indebted|aged|empty|buyer|reversed|contested|toppedUp|declined|promoted)\b/g,
+      /:(busy|payee|indebted|aged|empty|buyer|reversed|contested|toppedUp|declined|promoted|subscriber|lapsed)\b/g,
       (_, name: 'busy') => `'${(book[name] as string).slice(4)}'::uuid`,
     )
   const only = async (t: Test, mutant: Mutant) => {
@@ -729,6 +843,9 @@ t.test('the invariants', async (t) => {
       (select array_agg(distinct status order by status) from payments) as orders,
       (select array_agg(distinct status order by status) from payments where origin = 'top_up') as top_ups,
       (select array_agg(distinct kind order by kind) from grants) as lots,
+      (select array_agg(status order by id) from subscriptions) as subscriptions,
+      (select array_agg(rolled_over order by id) from subscriptions where credited_until is not null) as taken_over,
+      (select array_agg(amount order by id) from payments where origin = 'subscription') as periods,
       (select array_agg(promotion order by id) from payments where wallet_id = $1) as promotions,
       (select json_build_object('all', count(*), 'redeemed', count(redeemed_at), 'with an order', count(payment_id)) from redemptions) as redemptions,
       (select json_build_object('published', count(published_at), 'waiting', count(*) filter (where published_at is null and next_attempt_at > now())) from outbox) as told,
@@ -745,7 +862,10 @@ t.test('the invariants', async (t) => {
     t.same(seen.statuses, ['committed', 'expired', 'held', 'released'])
     t.same(seen.orders, ['failed', 'paid', 'pending'])
     t.same(seen.top_ups, ['failed', 'paid'])
-    t.same(seen.lots, ['adjustment', 'bonus', 'earning', 'promotion', 'purchase', 'refund'])
+    t.same(seen.lots, ['adjustment', 'bonus', 'earning', 'promotion', 'purchase', 'refund', 'rollover'])
+    t.same(seen.subscriptions, ['expired', 'active', 'canceled', 'pending'])
+    t.same(seen.taken_over, ['200000000', '0'])
+    t.same(seen.periods, ['3000', '0', '3000'], 'the second was paid with a coupon')
     t.same(seen.promotions, ['1000000000', '0', '7000000'], 'the second was paid too late, the third is not paid')
     t.same(seen.redemptions, { all: 3, redeemed: 2, 'with an order': 1 })
     t.match(seen.told, { published: 2, waiting: 1 })

@@ -98,7 +98,7 @@ const CHECKS: Readonly<Record<string, Broken>> = {
   payments_origin_check: { table: 'payments', patch: { origin: 'gift' } },
   payments_kind_check: { table: 'payments', patch: { kind: 'gift' } },
   payments_currency_check: { table: 'payments', patch: { currency: 'EURO' } },
-  payments_amount_check: { table: 'payments', patch: { amount: 0 } },
+  payments_amount_check: { table: 'payments', patch: { amount: 0 }, where: `origin = 'purchase'` },
   payments_credits_check: { table: 'payments', patch: { credits: 0 } },
   payments_bonus_check: { table: 'payments', patch: { bonus: -1 } },
   payments_provider_check: { table: 'payments', patch: { provider: 'cash' } },
@@ -114,6 +114,8 @@ const CHECKS: Readonly<Record<string, Broken>> = {
   payments_promotion_is_granted: { table: 'payments', patch: { promotion_grant_id: null }, where: `reference = 'promoted'` },
   payments_promotion_is_bonus: { table: 'payments', patch: { bonus: 5, promotion: 6 }, where: `reference = 'promoted'` },
   payments_promotion_is_claimed: { table: 'payments', patch: { redemption_id: null }, where: `reference = 'promoted'` },
+  payments_subscription_has_invoice: { table: 'payments', patch: { invoice_id: null }, where: `origin = 'subscription'` },
+  payments_subscription_is_paid: { table: 'payments', patch: { bonus: 1 }, where: `origin = 'subscription'` },
   payments_unpaid_takes_nothing: { table: 'payments', patch: { reversed: 1 }, where: `status = 'pending'` },
   outbox_topic_check: { table: 'outbox', patch: { topic: LONG(101) } },
   outbox_attempts_check: { table: 'outbox', patch: { attempts: -1 } },
@@ -147,6 +149,21 @@ const CHECKS: Readonly<Record<string, Broken>> = {
   promotions_times_ordered: { table: 'promotions', patch: { starts_at: '2100-01-01T00:00:00Z' }, where: 'ends_at is not null' },
   redemptions_credits_check: { table: 'redemptions', patch: { credits: -1 }, where: 'redeemed_at is not null' },
   redemptions_redeemed_has_grant: { table: 'redemptions', patch: { grant_id: null }, where: 'redeemed_at is not null' },
+  plan_versions_plan_check: { table: 'plan_versions', patch: { plan: 'Monthly' } },
+  plan_versions_name_check: { table: 'plan_versions', patch: { name: LONG(101) } },
+  plan_versions_currency_check: { table: 'plan_versions', patch: { currency: 'usd' } },
+  plan_versions_amount_check: { table: 'plan_versions', patch: { amount: 0 } },
+  plan_versions_interval_check: { table: 'plan_versions', patch: { interval: 'week' } },
+  plan_versions_credits_check: { table: 'plan_versions', patch: { credits: 0 } },
+  plan_versions_rollover_cap_check: { table: 'plan_versions', patch: { rollover_cap: -1 } },
+  plan_prices_provider_check: { table: 'plan_prices', patch: { provider: 'cash' } },
+  subscriptions_provider_check: { table: 'subscriptions', patch: { provider: 'cash' } },
+  subscriptions_status_check: { table: 'subscriptions', patch: { status: 'lost' } },
+  subscriptions_rolled_over_check: { table: 'subscriptions', patch: { rolled_over: -1 } },
+  subscriptions_begun_has_object: { table: 'subscriptions', patch: { object_id: null }, where: `status = 'active'` },
+  subscriptions_ended_has_time: { table: 'subscriptions', patch: { ended_at: null }, where: `status = 'canceled'` },
+  subscriptions_period_whole: { table: 'subscriptions', patch: { period_end: null }, where: 'period_start is not null' },
+  subscriptions_credited_whole: { table: 'subscriptions', patch: { credited_plan_id: null }, where: 'credited_from is not null' },
   payment_customers_provider_check: { table: 'payment_customers', patch: { provider: 'cash' } },
   provider_events_provider_check: { table: 'provider_events', patch: { provider: 'cash' } },
   provider_events_id_check: { table: 'provider_events', patch: { id: LONG(256) } },
@@ -189,6 +206,9 @@ const FOREIGN_KEYS: Readonly<Record<string, Broken>> = {
     patch: { package_version_id: '00000000-0000-7000-8000-000000000000' },
     where: `kind = 'package'`,
   },
+  plan_prices_plan_version_id_fkey: { table: 'plan_prices', patch: { plan_version_id: '00000000-0000-7000-8000-000000000000' } },
+  subscriptions_plan_version_id_fkey: { table: 'subscriptions', patch: { plan_version_id: '00000000-0000-7000-8000-000000000000' } },
+  subscriptions_credited_plan_id_fkey: { table: 'subscriptions', patch: { credited_plan_id: '00000000-0000-7000-8000-000000000000' } },
   redemptions_promotion_id_fkey: { table: 'redemptions', patch: { promotion_id: '00000000-0000-7000-8000-000000000000' } },
   price_quarantine_import_id_fkey: {
     table: 'price_quarantine',
@@ -209,22 +229,59 @@ const FOREIGN_KEYS: Readonly<Record<string, Broken>> = {
 
 const APPEND_ONLY = [
   ...['transactions', 'audit_log', 'price_versions', 'operation_versions', 'markups', 'exchange_rates', 'charge_policies'],
-  ...['package_versions', 'bonus_rule_versions'],
+  ...['package_versions', 'bonus_rule_versions', 'plan_versions'],
 ]
 /** What a foreign key points at cannot be truncated alone, trigger or not. */
-const REFERENCED = ['price_versions', 'package_versions']
+const REFERENCED = ['price_versions', 'package_versions', 'plan_versions']
 
 /** Rows that a key counts: of two that lack what it is about, neither is a second one. */
 const COUNTED: Readonly<Record<string, string>> = {
   payments_object_idx: 'object_id is not null',
   payments_checkout_idx: 'checkout_id is not null',
+  payments_invoice_idx: 'invoice_id is not null',
+  subscriptions_object_idx: 'object_id is not null',
+  subscriptions_checkout_idx: 'checkout_id is not null',
+}
+
+/** Rows beside which there may be no other, and others that may stand beside them. */
+const EXCLUSIONS: Readonly<Record<string, { readonly refused: Broken; readonly taken: readonly Broken[] }>> = {
+  subscriptions_one_live: {
+    refused: { table: 'subscriptions', patch: { status: 'pending' }, where: `status = 'active'` },
+    taken: [
+      { table: 'subscriptions', patch: { status: 'canceled' }, where: `status = 'active'` },
+      { table: 'subscriptions', patch: { status: 'expired' }, where: `status = 'active'` },
+      { table: 'subscriptions', patch: { wallet_id: '00000000-0000-7000-8000-000000000000' }, where: `status = 'active'` },
+    ],
+  },
+}
+
+/** More rows for the checks that say several things. */
+const SEVERAL: Readonly<Record<string, readonly Broken[]>> = {
+  payments_subscription_has_invoice: [
+    { table: 'payments', patch: { subscription_id: null }, where: `origin = 'subscription'` },
+    { table: 'payments', patch: { kind: 'package' }, where: `origin = 'subscription'` },
+    { table: 'payments', patch: { kind: 'plan' }, where: `origin = 'purchase'` },
+    { table: 'payments', patch: { invoice_id: 'in_1' }, where: `origin = 'purchase'` },
+  ],
+  payments_subscription_is_paid: [{ table: 'payments', patch: { status: 'pending' }, where: `origin = 'subscription'` }],
+  payments_amount_check: [{ table: 'payments', patch: { amount: -1 }, where: `origin = 'subscription'` }],
+  subscriptions_ended_has_time: [{ table: 'subscriptions', patch: { ended_at: '2026-01-01T00:00:00Z' }, where: `status = 'active'` }],
+  subscriptions_period_whole: [
+    { table: 'subscriptions', patch: { period_start: null }, where: 'period_start is not null' },
+    { table: 'subscriptions', patch: { period_end: '2000-01-01T00:00:00Z' }, where: 'period_start is not null' },
+  ],
+  subscriptions_credited_whole: [
+    { table: 'subscriptions', patch: { credited_from: null }, where: 'credited_from is not null' },
+    { table: 'subscriptions', patch: { credited_until: '2000-01-01T00:00:00Z' }, where: 'credited_from is not null' },
+    { table: 'subscriptions', patch: { rolled_over: 1 }, where: 'credited_from is null' },
+  ],
 }
 
 interface Constraint {
   readonly tab: string
   readonly name: string
   /** As PostgreSQL calls them; `i` is a unique index that is no constraint. */
-  readonly kind: 'c' | 'u' | 'p' | 'f' | 'i'
+  readonly kind: 'c' | 'u' | 'p' | 'f' | 'x' | 'i'
 }
 
 t.test('the schema', async (t) => {
@@ -239,7 +296,7 @@ t.test('the schema', async (t) => {
   t.teardown(() => client.end())
   const { rows: constraints } = await client.query<Constraint>(
     `select conrelid::regclass::text as tab, conname as name, contype as kind from pg_constraint
-      where connamespace = 'public'::regnamespace and contype in ('c', 'u', 'p', 'f')
+      where connamespace = 'public'::regnamespace and contype in ('c', 'u', 'p', 'f', 'x')
       union all
       select indrelid::regclass::text, indexrelid::regclass::text, 'i' from pg_index
       where indisunique and indpred is null and indrelid::regclass in (select oid from pg_class where relnamespace = 'public'::regnamespace)
@@ -261,6 +318,8 @@ t.test('the schema', async (t) => {
         [JSON.stringify(patch)],
       )
       if (rowCount !== 1) throw new Error(`${table} has no such row`)
+      // Those that are looked at when all is written.
+      await client.query('set constraints all immediate')
       return null
     } catch (error) {
       if (!(error instanceof pg.DatabaseError)) throw error
@@ -275,6 +334,12 @@ t.test('the schema', async (t) => {
     for (const [name, broken] of Object.entries(CHECKS)) {
       t.same(await insertCopy(broken, (constraint) => constraint.name === name), { sqlstate: '23514', constraint: name }, name)
       t.same(await insertCopy({ ...broken, patch: {} }, ({ kind }) => kind === 'c'), null, `${name} takes the row as it was`)
+    }
+    for (const [name, rows] of Object.entries(SEVERAL)) {
+      for (const broken of rows) {
+        const says = `${name}: ${JSON.stringify(broken.patch)}`
+        t.same(await insertCopy(broken, (constraint) => constraint.name === name), { sqlstate: '23514', constraint: name }, says)
+      }
     }
     t.comment(`${Object.keys(CHECKS).length} checks`)
   })
@@ -318,6 +383,15 @@ t.test('the schema', async (t) => {
         named('u').includes('redemptions_promotion_id_wallet_id_key'),
     )
     t.comment(`${keys.length} keys`)
+  })
+
+  t.test('every exclusion refuses what may not stand beside another, and nothing else', async (t) => {
+    t.same(Object.keys(EXCLUSIONS).sort(), named('x').sort())
+    for (const [name, { refused, taken }] of Object.entries(EXCLUSIONS)) {
+      const alone = (constraint: Constraint) => constraint.name === name
+      t.same(await insertCopy(refused, alone), { sqlstate: '23P01', constraint: name }, name)
+      for (const row of taken) t.same(await insertCopy(row, alone), null, `${name} takes ${JSON.stringify(row.patch)}`)
+    }
   })
 
   t.test('every foreign key refuses a row that points at nothing', async (t) => {

@@ -1,5 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { toWireId } from '../../src/kernel/ids.ts'
+import { DAY_MS } from '../../src/kernel/time.ts'
+import { subscribe } from '../helpers/made-up-billing.ts'
 import { createProxy } from '../helpers/proxy.ts'
 import { atSandbox } from '../helpers/sandbox.ts'
 import { type Body, createService, type TestService, times } from '../helpers/service.ts'
@@ -38,8 +41,10 @@ t.test('every mutation pushes the wallets it touched, and no others', async (t) 
     poor: await service.wallet(),
     buyer: await service.wallet(),
     saver: await service.wallet('150'),
+    subscriber: await service.wallet(),
   }
-  const { main, payee, second, indebted, timed, poor, buyer, saver } = wallets as Record<string, string> & { main: string; saver: string }
+  const { main, payee, second, indebted, timed, poor, buyer, saver, subscriber } = wallets as Record<string, string> &
+    Record<'main' | 'saver' | 'subscriber', string>
   const nameOf = new Map(Object.entries(wallets).map(([name, id]) => [id, name]))
   const socket = await openSocket(t, port, { key: service.client.key })
   await socket.follow(Object.values(wallets))
@@ -69,6 +74,13 @@ t.test('every mutation pushes the wallets it touched, and no others', async (t) 
     return { saver: { type: 'top_up', id: null } }
   }
   const paymentsOf = async (wallet: string) => (await service.get(`/v1/wallets/${wallet}/payments`)).body.data
+  const plan = { plan: 'monthly', name: 'Monthly', price: '30.00', currency: 'USD', credits: '1000', rollover_cap: '200', reason: 'x' }
+  await made('/v1/admin/plans', plan, admin)
+  const subscription = await subscribe(service, subscriber, 'monthly')
+  const ofSubscription = { subscriber: { type: 'subscription', id: toWireId('subscription', subscription.id) } }
+  // It is over, and its credits have their grace.
+  const period = { start: Date.now() - 31 * DAY_MS, end: Date.now() - DAY_MS }
+  const periodOf = { periodStart: period.start, periodEnd: period.end }
   await socket.settled()
   await sleep(1_600)
 
@@ -308,6 +320,27 @@ t.test('every mutation pushes the wallets it touched, and no others', async (t) 
       run: async () => {
         await service.rooms.billing.runTopUps()
         return { saver: { type: 'top_up', id: null } }
+      },
+    },
+    {
+      name: 'a subscription that begins',
+      run: async () => {
+        await subscription.is({ status: 'active', ...periodOf })
+        return {}
+      },
+    },
+    {
+      name: 'a period that is paid',
+      run: async () => {
+        await subscription.pays(period)
+        return ofSubscription
+      },
+    },
+    {
+      name: 'a subscription whose credits end with it',
+      run: async () => {
+        await subscription.is({ status: 'canceled', endedAt: period.end, ...periodOf })
+        return ofSubscription
       },
     },
     {

@@ -17,6 +17,8 @@ export function createSandboxGateway(store: SandboxStore): Gateway {
   return {
     provider: 'sandbox',
     livemode: false,
+    // Periods, dunning and prorations are the provider's; to play them would be to guess at them.
+    subscriptions: null,
 
     openCustomer: async ({ walletId }) => `sandbox_${toWireId('wallet', walletId)}`,
 

@@ -1,10 +1,13 @@
 import type Stripe from 'stripe'
 import { fromWireId } from '../../kernel/ids.ts'
+import type { Checkout } from '../gateway.ts'
 import type { ProviderPayment } from '../payment.ts'
+import { idOf } from './subject.ts'
 
 /** What an order leaves on everything that is made for it. */
 export const PAYMENT_MARK = 'farebox_payment'
 export const WALLET_MARK = 'farebox_wallet'
+export const SUBSCRIPTION_MARK = 'farebox_subscription'
 
 /** A payment in our terms. @param disputes all of its disputes */
 export function fromStripe(
@@ -28,7 +31,22 @@ export function fromStripe(
   }
 }
 
-export function markOf({ metadata }: { metadata: Stripe.Metadata | null }, mark: string, kind: 'payment' | 'wallet'): string | null {
+/** A page that can be paid on. */
+export function ofSession(session: Stripe.Checkout.Session): Checkout {
+  return {
+    checkoutId: session.id,
+    objectId: idOf(session.payment_intent),
+    url: session.url,
+    clientSecret: null,
+    expiresAt: session.expires_at * 1_000,
+  }
+}
+
+export function markOf(
+  { metadata }: { metadata: Stripe.Metadata | null },
+  mark: string,
+  kind: 'payment' | 'wallet' | 'subscription',
+): string | null {
   const text = metadata?.[mark]
   return text === undefined ? null : fromWireId(kind, text)
 }

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import Stripe from 'stripe'
-import { type FareboxError, fail } from '../../kernel/errors.ts'
 import { toWireId } from '../../kernel/ids.ts'
 import type { Checkout, Gateway, Subject } from '../gateway.ts'
-import { fromStripe, markOf, PAYMENT_MARK, WALLET_MARK } from './from-stripe.ts'
-import { idOf, subjectOf, WATCHED } from './subject.ts'
+import { asked, orNull } from './ask.ts'
+import { fromStripe, markOf, ofSession, PAYMENT_MARK, SUBSCRIPTION_MARK, WALLET_MARK } from './from-stripe.ts'
+import { idOf, LISTED_AT_ONCE, subjectOf, WATCHED } from './subject.ts'
+import { createStripeSubscriptions } from './subscriptions.ts'
 
 /** A checkout waits for it, so a person does. */
 const TIMEOUT_MS = 20_000
@@ -25,6 +26,7 @@ export function createStripeGateway(options: StripeOptions): Gateway {
   return {
     provider: 'stripe',
     livemode: /^[a-z]{2}_live_/.test(options.secretKey),
+    subscriptions: createStripeSubscriptions(stripe),
 
     async openCustomer({ walletId, owner }) {
       const metadata = { [WALLET_MARK]: toWireId('wallet', walletId) }
@@ -93,11 +95,18 @@ export function createStripeGateway(options: StripeOptions): Gateway {
 
     async resolve(subject): Promise<Subject> {
       if (subject.startsWith('pi_')) return { kind: 'payment', objectId: subject }
+      if (subject.startsWith('sub_')) return { kind: 'subscription', objectId: subject }
+      if (subject.startsWith('in_')) return { kind: 'invoice', invoiceId: subject }
       const session = await asked(() => orNull(stripe.checkout.sessions.retrieve(subject)))
       if (!session) return { kind: 'none', reason: 'Stripe does not know this page' }
       const objectId = idOf(session.payment_intent)
       if (objectId !== null) return { kind: 'payment', objectId }
+      const subscription = idOf(session.subscription)
+      if (subscription !== null) return { kind: 'subscription', objectId: subscription }
       if (session.status !== 'expired') return { kind: 'none', reason: 'nobody has paid yet' }
+      if (session.mode === 'subscription') {
+        return { kind: 'subscription_expired', checkoutId: session.id, subscriptionId: markOf(session, SUBSCRIPTION_MARK, 'subscription') }
+      }
       return { kind: 'expired', checkoutId: session.id, paymentId: markOf(session, PAYMENT_MARK, 'payment') }
     },
 
@@ -164,8 +173,13 @@ export function createStripeGateway(options: StripeOptions): Gateway {
       for await (const session of stripe.checkout.sessions.list({ created, status: 'expired', limit: PAGE })) yield session.id
       for await (const refund of stripe.refunds.list({ created, limit: PAGE })) yield* given(idOf(refund.payment_intent))
       for await (const dispute of stripe.disputes.list({ created, limit: PAGE })) yield* given(idOf(dispute.payment_intent))
+      for await (const subscription of stripe.subscriptions.list({ created, status: 'all', limit: PAGE })) yield subscription.id
+      for await (const invoice of stripe.invoices.list({ created, status: 'paid', limit: PAGE })) yield* given(idOf(invoice))
       // What happened in the window to what is older than it. Stripe keeps events for thirty days.
-      for await (const event of stripe.events.list({ created, types: [...WATCHED], limit: PAGE })) yield* given(subjectOf(event))
+      for (let from = 0; from < WATCHED.length; from += LISTED_AT_ONCE) {
+        const types = WATCHED.slice(from, from + LISTED_AT_ONCE)
+        for await (const event of stripe.events.list({ created, types, limit: PAGE })) yield* given(subjectOf(event))
+      }
     },
   }
 }
@@ -175,16 +189,6 @@ function connect({ secretKey, apiUrl }: StripeOptions): Stripe {
   if (apiUrl === undefined) return new Stripe(secretKey, common)
   const { protocol, hostname, port } = new URL(apiUrl)
   return new Stripe(secretKey, { ...common, host: hostname, port, protocol: protocol === 'http:' ? 'http' : 'https' })
-}
-
-function ofSession(session: Stripe.Checkout.Session): Checkout {
-  return {
-    checkoutId: session.id,
-    objectId: idOf(session.payment_intent),
-    url: session.url,
-    clientSecret: null,
-    expiresAt: session.expires_at * 1_000,
-  }
 }
 
 function ofIntent(intent: Stripe.PaymentIntent): Checkout {
@@ -197,48 +201,4 @@ function raise(error: unknown): never {
 
 function* given(id: string | null): Generator<string> {
   if (id !== null) yield id
-}
-
-/** What there is not is no error to us. */
-async function orNull<T>(asking: Promise<T>): Promise<T | null> {
-  try {
-    return await asking
-  } catch (error) {
-    if (error instanceof Stripe.errors.StripeInvalidRequestError && error.code === 'resource_missing') return null
-    throw error
-  }
-}
-
-/** Asks Stripe, and says in our terms why it does not answer or refuses. */
-async function asked<T>(ask: () => Promise<T>): Promise<T> {
-  try {
-    return await ask()
-  } catch (error) {
-    throw translated(error)
-  }
-}
-
-function translated(error: unknown): FareboxError | unknown {
-  const {
-    StripeCardError,
-    StripeError,
-    StripeInvalidRequestError,
-    StripeIdempotencyError,
-    StripeAuthenticationError,
-    StripePermissionError,
-  } = Stripe.errors
-  // A declined card is an answer.
-  if (!(error instanceof StripeError) || error instanceof StripeCardError) return error
-  // Our key, not the caller's request: a person has to put it right.
-  if (error instanceof StripeAuthenticationError || error instanceof StripePermissionError) {
-    return fail('payments_not_configured', 'Stripe does not accept the key of this installation.', undefined, error)
-  }
-  // While another request with the key is under way it is 409, and worth another try.
-  if (error instanceof StripeIdempotencyError && error.statusCode !== 409) {
-    return fail('idempotency_key_reused', 'This key came to Stripe with another request.', undefined, error)
-  }
-  if (error instanceof StripeInvalidRequestError && error.statusCode !== 409) {
-    return fail('payment_refused', `Stripe says: ${error.message}`, undefined, error)
-  }
-  return fail('payment_provider_unavailable', 'Stripe did not answer in time; nothing was charged.', undefined, error)
 }

@@ -1,23 +1,34 @@
 import type Stripe from 'stripe'
 
 /**
- * What an event is about, as an id that `resolve` understands: mostly the PaymentIntent, the page where there is none yet. Null for
- * everything that moves no credits.
+ * What an event is about, as an id that `resolve` understands: mostly the PaymentIntent, a subscription or an invoice, the page where
+ * there is none of them yet. Null for everything that moves no credits.
  */
 export function subjectOf(event: Stripe.Event): string | null {
   if (!isWatched(event.type)) return null
-  const object = event.data.object as { object?: unknown; id?: unknown; payment_intent?: unknown; mode?: unknown }
-  if (object.object === 'payment_intent') return readable(idOf(object))
-  if (object.object === 'checkout.session' && object.mode !== 'payment') return null
-  return readable(idOf(object.payment_intent)) ?? (object.object === 'checkout.session' ? readable(idOf(object)) : null)
+  const object = event.data.object as { object?: unknown; payment_intent?: unknown; subscription?: unknown; mode?: unknown }
+  switch (object.object) {
+    case 'payment_intent':
+    case 'subscription':
+    case 'invoice':
+      return readable(idOf(object))
+    case 'checkout.session':
+      if (object.mode === 'subscription') return readable(idOf(object.subscription)) ?? readable(idOf(object))
+      return object.mode === 'payment' ? (readable(idOf(object.payment_intent)) ?? readable(idOf(object))) : null
+    default:
+      return readable(idOf(object.payment_intent))
+  }
 }
 
 /** Nothing else is ever put into a path of Stripe's. */
 function readable(id: string | null): string | null {
-  return id !== null && /^(?:pi|cs)_[A-Za-z0-9_]{1,250}$/.test(id) ? id : null
+  return id !== null && /^(?:pi|cs|sub|in)_[A-Za-z0-9_]{1,250}$/.test(id) ? id : null
 }
 
-/** The kinds of events to ask for; Stripe lists at most twenty at once. */
+/** Kinds of events that Stripe lists at once. */
+export const LISTED_AT_ONCE = 20
+
+/** The kinds of events to ask for. */
 export const WATCHED = [
   'checkout.session.completed',
   'checkout.session.async_payment_succeeded',
@@ -36,6 +47,12 @@ export const WATCHED = [
   'charge.dispute.funds_withdrawn',
   'charge.dispute.funds_reinstated',
   'charge.dispute.closed',
+  'customer.subscription.created',
+  'customer.subscription.updated',
+  'customer.subscription.deleted',
+  'customer.subscription.paused',
+  'customer.subscription.resumed',
+  'invoice.paid',
 ] as const satisfies readonly Stripe.Event['type'][]
 
 function isWatched(type: string): boolean {

@@ -1,0 +1,154 @@
+import { grants } from '../../grants/grant.ts'
+import { addGrant, roomFor } from '../../grants/issue.ts'
+import { settle } from '../../grants/settle.ts'
+import { refusal } from '../../kernel/errors.ts'
+import { toWireId } from '../../kernel/ids.ts'
+import type { Draft } from '../../ledger/book.ts'
+import { done, type Outcome, refuse } from '../../ledger/command.ts'
+import { post } from '../../ledger/post.ts'
+import { formatMoney } from '../money.ts'
+import { type Payment, payments } from '../payment.ts'
+import type { Bought, Period, ProviderInvoice } from './invoice.ts'
+import { grantsOf, rollOver } from './roll-over.ts'
+import { GRACE_MS, type Subscription, sourceOf, subscriptions } from './subscription.ts'
+
+export interface ApplyInvoiceInput {
+  readonly walletId: string
+  readonly subscriptionId: string
+  /** The invoice's own, the same whoever reads it. */
+  readonly paymentId: string
+  /** Paid, and the subscription's. */
+  readonly invoice: ProviderInvoice
+  readonly bought: Bought
+}
+
+/**
+ * Grants what a paid invoice bought, once. It may come late and in any order: what the credits of a period that is over would have left
+ * goes over into the newest one, as it would have in time.
+ */
+export function applyInvoice(draft: Draft, input: ApplyInvoiceInput): Outcome<{ payment: Payment; changed: boolean }> {
+  const { walletId, paymentId, invoice, bought } = input
+  const known = draft.get(payments, walletId, paymentId)
+  if (known) return done(withObject(draft, known, invoice.objectId))
+  const subscription = draft.get(subscriptions, walletId, input.subscriptionId)
+  if (!subscription) return refuse(refusal('subscription_not_found', 'There is no such subscription.'))
+  if (draft.wallet(walletId).status === 'closed')
+    return refuse(refusal('wallet_closed', 'The wallet was closed before its invoice was paid.'))
+  settle(draft, walletId)
+  const room = roomFor(draft, walletId, bought.credits)
+  if (!room.ok) return room
+
+  const place = placeOf(subscription, bought.period)
+  const reference = toWireId('payment', paymentId)
+  let after: Subscription = { ...subscription, objectId: subscription.objectId ?? invoice.subscriptionObjectId, updatedAt: draft.now }
+  if (place === 'next') {
+    const how = { room: bought.plan.rolloverCap, expiresAt: expiryOf(draft, subscription, bought.period.end), reference }
+    after = { ...after, rolledOver: rollOver(draft, subscription, grantsOf(draft, subscription), how) }
+  }
+  if (place === 'next' || (place === 'present' && bought.period.start >= (subscription.creditedFrom ?? 0))) {
+    const { start, end } = bought.period
+    after = { ...after, creditedPlanId: bought.plan.id, creditedFrom: start, creditedUntil: end }
+  }
+
+  const grantId = draft.nextId()
+  const payment = paymentOf(draft, input, subscription, grantId)
+  issue(draft, payment, subscription, bought)
+  draft.put(payments, payment)
+  settle(draft, walletId)
+  if (place === 'past') after = { ...after, rolledOver: after.rolledOver + passOn(draft, after, payment, bought) }
+  draft.put(subscriptions, after)
+  return done({ payment, changed: true })
+}
+
+/**
+ * Where a period lies to the newest that was credited: it follows on it, it is a part of it (an upgrade) or overlaps it, or it was over
+ * before that began.
+ */
+export function placeOf(
+  { creditedFrom, creditedUntil }: Pick<Subscription, 'creditedFrom' | 'creditedUntil'>,
+  { start, end }: Period,
+): 'next' | 'present' | 'past' {
+  if (creditedFrom === null || creditedUntil === null || start >= creditedUntil) return 'next'
+  return end <= creditedFrom ? 'past' : 'present'
+}
+
+/** When credits for a period end: a while after it, for the next one is paid a little late; with it where there will be none. */
+function expiryOf(draft: Draft, subscription: Subscription, periodEnd: number): number {
+  return Math.max(subscription.status === 'canceled' ? periodEnd : periodEnd + GRACE_MS, draft.now + 1)
+}
+
+function issue(draft: Draft, payment: Payment, subscription: Subscription, { credits: amount, period }: Bought): void {
+  const { walletId, currency } = payment
+  const reference = toWireId('payment', payment.id)
+  const grant = addGrant(draft, {
+    id: payment.grantId ?? '',
+    walletId,
+    kind: 'purchase',
+    amount,
+    expiresAt: expiryOf(draft, subscription, period.end),
+    costBasis: JSON.stringify({ amount: formatMoney(payment.amount, currency), currency }),
+    source: sourceOf(subscription),
+    reference,
+  })
+  post(draft, { walletId, kind: 'grant', amount, counterAccount: 'purchases', draws: [{ grantId: grant.id, amount }], reference })
+}
+
+/** Hands on what is left of a grant for a period that is over, as far as the newest period has room for more. */
+function passOn(draft: Draft, subscription: Subscription, payment: Payment, bought: Bought): bigint {
+  const { rolloverCap } = bought.plan
+  const grant = draft.get(grants, payment.walletId, payment.grantId ?? '')
+  if (!grant || grant.remaining === 0n || subscription.creditedUntil === null) return 0n
+  return rollOver(draft, subscription, [grant], {
+    room: rolloverCap > subscription.rolledOver ? rolloverCap - subscription.rolledOver : 0n,
+    expiresAt: expiryOf(draft, subscription, subscription.creditedUntil),
+    reference: toWireId('payment', payment.id),
+  })
+}
+
+function paymentOf(draft: Draft, { walletId, paymentId, invoice, bought }: ApplyInvoiceInput, of: Subscription, grantId: string): Payment {
+  return {
+    walletId,
+    id: paymentId,
+    clientId: of.clientId,
+    kind: 'plan',
+    origin: 'subscription',
+    packageVersionId: null,
+    subscriptionId: of.id,
+    invoiceId: invoice.invoiceId,
+    currency: invoice.currency,
+    amount: invoice.amountPaid,
+    credits: bought.credits,
+    bonus: 0n,
+    firstBonus: 0n,
+    promotion: 0n,
+    redemptionId: null,
+    promotionGrantId: null,
+    provider: of.provider,
+    livemode: invoice.livemode,
+    status: 'paid',
+    failure: null,
+    objectId: invoice.objectId,
+    checkoutId: null,
+    refunded: 0n,
+    withdrawn: 0n,
+    disputed: false,
+    reversed: 0n,
+    taken: [],
+    grantId,
+    bonusGrantId: null,
+    appliedRead: 0n,
+    reference: null,
+    metadata: null,
+    createdAt: draft.now,
+    updatedAt: draft.now,
+    paidAt: invoice.paidAt ?? draft.now,
+  }
+}
+
+/** The payment behind an invoice may be learned of after the invoice. */
+function withObject(draft: Draft, known: Payment, objectId: string | null): { payment: Payment; changed: boolean } {
+  if (objectId === null || known.objectId !== null) return { payment: known, changed: false }
+  const payment = { ...known, objectId, updatedAt: draft.now }
+  draft.put(payments, payment)
+  return { payment, changed: true }
+}

@@ -1,0 +1,115 @@
+import t from 'tap'
+import type { Inbox, StoredEvent } from '../../src/billing/inbox.ts'
+import { createProcessor } from '../../src/billing/processor.ts'
+import { type ReconcilePorts, reconcile } from '../../src/billing/reconcile.ts'
+import type { SyncOutcome } from '../../src/billing/sync.ts'
+
+/** What looks for what nobody told, and what works off what was told, with pretended neighbours. */
+
+const FROM = new Date(0)
+const TO = new Date(1_000)
+
+function portsOf(listed: readonly string[], disputed: readonly string[], sync: ReconcilePorts['sync']): ReconcilePorts {
+  return {
+    gateway: {
+      provider: 'stripe',
+      async *changedBetween() {
+        yield* listed
+      },
+    },
+    orders: { disputed: async () => [...disputed] },
+    sync,
+  }
+}
+
+t.test('everything that changed is looked at once, and open disputes whenever they were opened', async (t) => {
+  const asked: string[] = []
+  const progress: number[] = []
+  const sync = async (subject: string, cause: string): Promise<SyncOutcome> => {
+    t.equal(cause, 'reconcile')
+    asked.push(subject)
+    return { outcome: 'applied', changed: subject === 'pi_2', id: `order of ${subject}` }
+  }
+  const ports = portsOf(['pi_1', 'pi_2', 'pi_1', 'cs_1', 'pi_2'], ['pi_2', 'pi_old'], sync)
+  const result = await reconcile(ports, FROM, TO, (checked) => progress.push(checked))
+  t.same(asked.sort(), ['cs_1', 'pi_1', 'pi_2', 'pi_old'])
+  t.same(result, { checked: 4, repaired: ['order of pi_2'], disagreeing: [], failed: [] })
+  t.same(progress, [1, 2, 3, 4])
+})
+
+t.test('what does not fit or cannot be read is told, and stops nothing', async (t) => {
+  const outcomes: Record<string, () => SyncOutcome> = {
+    pi_parked: () => ({ outcome: 'parked', reason: 'another amount', id: null }),
+    pi_ignored: () => ({ outcome: 'ignored', reason: 'a payment of somebody else' }),
+    pi_down: () => {
+      throw new Error('Stripe is down')
+    },
+    pi_good: () => ({ outcome: 'applied', changed: true, id: 'good' }),
+  }
+  const result = await reconcile(
+    portsOf(Object.keys(outcomes), [], async (subject) => (outcomes[subject] as () => SyncOutcome)()),
+    FROM,
+    TO,
+  )
+  t.same(result, {
+    checked: 4,
+    repaired: ['good'],
+    disagreeing: [{ subject: 'pi_parked', reason: 'another amount' }],
+    failed: [{ subject: 'pi_down', reason: 'Stripe is down' }],
+  })
+})
+
+t.test('no more than eight are read at once', async (t) => {
+  let reading = 0
+  let most = 0
+  const sync = async (): Promise<SyncOutcome> => {
+    reading += 1
+    most = Math.max(most, reading)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    reading -= 1
+    return { outcome: 'ignored', reason: 'nothing' }
+  }
+  const subjects = Array.from({ length: 50 }, (_, n) => `pi_${n}`)
+  t.equal((await reconcile(portsOf(subjects, [], sync), FROM, TO)).checked, 50)
+  t.equal(most, 8)
+})
+
+/** An inbox of batches that are claimed one after the other. */
+function processorOf(claim: () => Promise<StoredEvent[]>) {
+  const warnings: string[] = []
+  const inbox = { claim, receive: async () => true, finish: async () => {}, postpone: async () => {} } satisfies Inbox
+  const sync = async (): Promise<SyncOutcome> => ({ outcome: 'ignored', reason: 'nothing' })
+  const log = { warn: (_: object, message: string) => warnings.push(message), error: () => {} }
+  return { processor: createProcessor({ inbox, sync, log }), warnings }
+}
+
+t.test('what comes while events are worked off is not left for later', async (t) => {
+  let claims = 0
+  const first = Promise.withResolvers<StoredEvent[]>()
+  const { processor } = processorOf(() => {
+    claims += 1
+    return claims === 1 ? first.promise : Promise.resolve([])
+  })
+  const runs = [processor.run(), processor.run(), processor.run()]
+  t.equal(claims, 1, 'one run at a time')
+  first.resolve([])
+  await Promise.all(runs)
+  t.equal(claims, 2, 'and one more, for all that came meanwhile')
+  await processor.run()
+  t.equal(claims, 3)
+})
+
+t.test('a run that fails says so, and the next one goes on', async (t) => {
+  let claims = 0
+  const { processor, warnings } = processorOf(async () => {
+    claims += 1
+    if (claims <= 2) throw new Error('the database is away')
+    return []
+  })
+  await t.rejects(processor.run(), /away/)
+  processor.soon()
+  await new Promise((resolve) => setImmediate(resolve))
+  t.same(warnings, ['events could not be worked off'])
+  await processor.run()
+  t.equal(claims, 3)
+})

@@ -1,0 +1,86 @@
+import t, { type Test } from 'tap'
+import type { TestBilling } from '../helpers/billing.ts'
+import { createSubscribing, halfway } from '../helpers/subscribing.ts'
+
+async function sound(t: Test, { service }: TestBilling): Promise<void> {
+  t.same(await service.unsound(), [])
+}
+
+t.test('an upgrade is paid for at once and brings its part of the credits', async (t) => {
+  const billing = await createSubscribing(t)
+  const { service, balance, renew, act } = billing
+  const wallet = await service.wallet()
+  const objectId = await billing.subscribed(wallet)
+  await service.made('/v1/charges', { wallet, amount: '900' })
+  halfway(billing, objectId)
+  t.match(await act(wallet, 'change', { plan: 'pro' }), { status: 'active', plan: { id: 'pro' } })
+  t.equal(await balance(wallet), '1600', 'half a month of 4000 less half a month of 1000, and nothing expired')
+  await billing.told()
+  t.equal(await balance(wallet), '1600')
+  t.match(await act(wallet, 'change', { plan: 'pro' }), { plan: { id: 'pro' } }, 'again')
+  await billing.told()
+  t.equal(await balance(wallet), '1600')
+  await renew(objectId)
+  t.equal(await balance(wallet), '4500', 'the cap of the new plan')
+
+  // Down, back and down again: nothing is charged, nothing taken.
+  const invoices = () => billing.stripe.controls.rows('invoices').length
+  const before = invoices()
+  t.match(await act(wallet, 'change', { plan: 'basic' }), { plan: { id: 'basic' } })
+  t.match(await act(wallet, 'change', { plan: 'pro' }), { plan: { id: 'pro' } })
+  t.match(await act(wallet, 'change', { plan: 'basic' }), { plan: { id: 'basic' } })
+  await billing.told()
+  t.equal(invoices(), before)
+  t.equal(await balance(wallet), '4500')
+  await renew(objectId)
+  t.equal(await balance(wallet), '1200', 'the next period is the smaller plan’s, with its cap')
+  await sound(t, billing)
+})
+
+t.test('an upgrade after a downgrade pays from what the period was paid for', async (t) => {
+  const billing = await createSubscribing(t)
+  const { service, balance, act, stripe } = billing
+  await service.made(
+    '/v1/admin/plans',
+    { plan: 'max', name: 'Max', price: '150.00', currency: 'USD', credits: '8000', reason: 'a test' },
+    { key: service.adminKey },
+  )
+  const wallet = await service.wallet()
+  const objectId = await billing.subscribed(wallet, 'pro')
+  await act(wallet, 'change', { plan: 'basic' })
+  halfway(billing, objectId)
+  t.match(await act(wallet, 'change', { plan: 'max' }), { plan: { id: 'max' } })
+  t.equal(await balance(wallet), '6000')
+  t.equal(stripe.controls.rows('invoices').at(-1)?.amount_paid, 3000, 'half of 60, not of 120')
+  await sound(t, billing)
+})
+
+t.test('from a month to a year at once, and not back', async (t) => {
+  const billing = await createSubscribing(t)
+  const { service, balance, act } = billing
+  await service.made(
+    '/v1/admin/plans',
+    { plan: 'year', name: 'Year', price: '300.00', currency: 'USD', interval: 'year', credits: '12000', reason: 'a test' },
+    { key: service.adminKey },
+  )
+  const wallet = await service.wallet()
+  const objectId = await billing.subscribed(wallet)
+  halfway(billing, objectId)
+  t.match(await act(wallet, 'change', { plan: 'year' }), { plan: { id: 'year', interval: 'year' } })
+  await billing.told()
+  t.equal(await balance(wallet), '12500', 'a year less the half month that was given back; what there was stays')
+  t.match(await act(wallet, 'change', { plan: 'basic' }), { code: 'plan_not_changeable', status: 422 })
+  await sound(t, billing)
+})
+
+t.test('a declined upgrade changes nothing', async (t) => {
+  const billing = await createSubscribing(t)
+  const { service, balance, act } = billing
+  const wallet = await service.wallet()
+  await billing.subscribed(wallet, 'basic', 'declinedOffSession')
+  t.match(await act(wallet, 'change', { plan: 'pro' }), { status: 402, code: 'payment_declined' })
+  await billing.told()
+  t.match(await billing.read(wallet), { status: 'active', plan: { id: 'basic' } })
+  t.equal(await balance(wallet), '1000')
+  await sound(t, billing)
+})
