@@ -184,6 +184,10 @@ for (const flow of ['checkout', 'payment_intent'] as const) {
     t.equal(row.n, 1)
     const changed = await service.post('/v1/purchases', { ...plain, package: 'pro' }, { idempotencyKey })
     t.match(changed, { status: 422, body: { code: 'idempotency_key_reused' } })
+    await service.query(`update payments set status = 'failed' where id = $1`, [uuidOf(order.id)])
+    const asked = stripe.controls.requests.length
+    t.match(await send(0), { status: 201, body: { id: order.id, checkout: null } }, 'what can be paid no more has no page')
+    t.equal(stripe.controls.requests.length, asked, 'and nobody asks for one')
     t.same(await service.unsound(), [])
   })
 

@@ -1,8 +1,11 @@
+import Stripe from 'stripe'
 import t from 'tap'
 import type { Inbox, StoredEvent } from '../../src/billing/inbox.ts'
 import { createProcessor } from '../../src/billing/processor.ts'
 import { type ReconcilePorts, reconcile } from '../../src/billing/reconcile.ts'
+import { createStripeGateway } from '../../src/billing/stripe/gateway.ts'
 import type { SyncOutcome } from '../../src/billing/sync.ts'
+import { startTestStripe } from '../helpers/stripe/index.ts'
 
 /** What looks for what nobody told, and what works off what was told, with pretended neighbours. */
 
@@ -72,6 +75,44 @@ t.test('no more than eight are read at once', async (t) => {
   const subjects = Array.from({ length: 50 }, (_, n) => `pi_${n}`)
   t.equal((await reconcile(portsOf(subjects, [], sync), FROM, TO)).checked, 50)
   t.equal(most, 8)
+})
+
+t.test("Stripe's books of a window name what changed in it, however old the payment is", async (t) => {
+  const stripe = await startTestStripe()
+  t.teardown(() => stripe.close())
+  const { controls } = stripe
+  const api = new Stripe(stripe.apiKey, { host: stripe.host, port: stripe.port, protocol: stripe.protocol })
+  const gateway = createStripeGateway({ secretKey: stripe.apiKey, apiUrl: stripe.url })
+  const paid = async () =>
+    (await api.paymentIntents.create({ amount: 4500, currency: 'usd', payment_method: 'pm_card_visa', confirm: true })).id
+  const page = () =>
+    api.checkout.sessions.create({
+      mode: 'payment',
+      line_items: [{ quantity: 1, price_data: { currency: 'usd', unit_amount: 4500, product_data: { name: 'x' } } }],
+      success_url: 'https://app.example.com/',
+    })
+  const changed = async (days: number): Promise<string[]> => {
+    const at = Date.now() + days * 86_400_000
+    const subjects: string[] = []
+    for await (const subject of gateway.changedBetween(new Date(at - 3_600_000), new Date(at + 3_600_000))) subjects.push(subject)
+    return [...new Set(subjects)].sort()
+  }
+  const [refunded, failing, disputed, untouched] = [await paid(), await paid(), await paid(), await paid()]
+  const left = await page()
+  const refund = controls.refund(failing)
+  const dispute = controls.openDispute(disputed)
+  const days = (count: number) => controls.clock.advance(count * 86_400)
+  t.same(await changed(0), [disputed, failing, refunded, untouched].sort())
+  days(10)
+  const fresh = await paid()
+  controls.refund(refunded)
+  t.same(await changed(10), [fresh, refunded].sort(), 'a new payment, and a refund of an old one')
+  days(10)
+  controls.failRefund(refund.id)
+  controls.withdrawFunds(dispute.id)
+  controls.expireCheckout(left.id)
+  t.same(await changed(20), [left.id, disputed, failing].sort(), 'what only an event tells of')
+  t.same(await changed(30), [])
 })
 
 /** An inbox of batches that are claimed one after the other. */

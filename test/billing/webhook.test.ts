@@ -214,7 +214,7 @@ t.test('what is signed and of no known shape is never a failure of ours', async 
     ['a path for an id', eventOf('payment_intent.succeeded', { object: 'payment_intent', id: 'pi_1/../../refunds' })],
     ['a charge without a payment', eventOf('charge.refunded', { object: 'charge', id: 'ch_1', payment_intent: null })],
     ['a text for an object', eventOf('charge.refunded', 'a text')],
-    ['a subscription', eventOf('checkout.session.completed', { object: 'checkout.session', mode: 'subscription', id: 'cs_1' })],
+    ['a card that is saved', eventOf('checkout.session.completed', { object: 'checkout.session', mode: 'setup', id: 'cs_1' })],
     ['a zero in the payload', eventOf('customer.created', { object: 'customer', name: 'a\0b' })],
     ['half of a character', `{"id":"evt_half","type":"customer.created","data":{"object":{"name":"\\ud800"}}}`],
   ]
