@@ -487,7 +487,7 @@ t.test('every route', async (t) => {
     await call(t, 'revokeApiKey', 200, { params: { key_id: key.id }, body: { reason } })
     await call(t, 'revokeApiKey', 200, { params: { key_id: key.id } })
     await call(t, 'issueToken', 201, { body: { sub: 'alice', ttl_seconds: 60 } })
-    const secretless = await service.another({ env: { JWT_SECRET: '' } })
+    const secretless = await service.another({ env: { JWT_SECRET: '' } }, t)
     await call(t, 'issueToken', 409, { app: secretless, body: { sub: 'alice' } }, 'tokens_not_issued')
   })
 
@@ -594,7 +594,7 @@ t.test('every route', async (t) => {
     const stripe = await startTestStripe()
     t.teardown(() => stripe.close())
     const env = { STRIPE_SECRET_KEY: stripe.apiKey, STRIPE_API_URL: stripe.url, STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET }
-    const app = await service.another({ env: { ...env, CHECKOUT_RETURN_ORIGINS: 'https://app.example.com' } })
+    const app = await service.another({ env: { ...env, CHECKOUT_RETURN_ORIGINS: 'https://app.example.com' } }, t)
     const noUrl = await call(t, 'purchase', 400, { app, body: { wallet, package: 'tiny' } }, 'invalid_request')
     t.match(noUrl.body.errors, [{ pointer: '/success_url' }])
     const body = { wallet, package: 'tiny', success_url: 'https://app.example.com/credits?paid=1' }
@@ -609,7 +609,7 @@ t.test('every route', async (t) => {
       client_secret: /\S/,
     })
     // The order of that key was made at the sandbox.
-    const moved = await service.another({ env: { ...env, CHECKOUT_RETURN_URL: RETURN_URL } })
+    const moved = await service.another({ env: { ...env, CHECKOUT_RETURN_URL: RETURN_URL } }, t)
     await call(t, 'purchase', 503, { app: moved, body: { wallet, package: 'tiny' }, ...once }, 'payments_not_configured')
     const session = stripe.controls.rows('sessions').find(({ metadata }) => metadata?.farebox_payment === page.id)
     stripe.controls.payCheckout(session?.id ?? '')
@@ -623,7 +623,7 @@ t.test('every route', async (t) => {
     stripe.controls.refund(intent?.id ?? '', 100)
     await call(t, 'refundPayment', 422, { ...ask, body: { amount: '4.01', reason: 'x' } }, 'payment_refused')
     await call(t, 'refundPayment', 200, { ...ask, body: { amount: '4.00', reason: 'x' } })
-    const unconfigured = await service.another({ env: { NODE_ENV: 'production', DATABASE_URL: service.url } })
+    const unconfigured = await service.another({ env: { NODE_ENV: 'production', DATABASE_URL: service.url } }, t)
     await call(t, 'purchase', 503, { app: unconfigured, body: { wallet, package: 'tiny' } }, 'payments_not_configured')
     await call(t, 'refundPayment', 503, { ...ask, app: unconfigured }, 'payments_not_configured')
   })
@@ -700,7 +700,7 @@ t.test('every route', async (t) => {
     const stripe = await startTestStripe()
     t.teardown(() => stripe.close())
     const env = { STRIPE_SECRET_KEY: stripe.apiKey, STRIPE_API_URL: stripe.url, STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET }
-    const app = await service.another({ env: { ...env, CHECKOUT_RETURN_URL: RETURN_URL } })
+    const app = await service.another({ env: { ...env, CHECKOUT_RETURN_URL: RETURN_URL } }, t)
     const there = { app, params: { wallet: await service.wallet('50') } }
     const down = stripe.controls.fail({ match: {}, how: 'error500', shouldRetry: false })
     await call(t, 'saveCard', 503, { ...there, body: {} }, 'payment_provider_unavailable')
@@ -728,7 +728,7 @@ t.test('every route', async (t) => {
     })
     await call(t, 'setPackage', 201, { body: { ...euros, enabled: false } })
 
-    const unconfigured = await service.another({ env: { NODE_ENV: 'production', DATABASE_URL: service.url } })
+    const unconfigured = await service.another({ env: { NODE_ENV: 'production', DATABASE_URL: service.url } }, t)
     await call(t, 'listCards', 503, { ...there, app: unconfigured }, 'payments_not_configured')
     await call(t, 'saveCard', 503, { ...there, app: unconfigured, body: {} }, 'payments_not_configured')
     await call(t, 'setTopUp', 503, { ...there, app: unconfigured, body }, 'payments_not_configured')
@@ -863,7 +863,7 @@ t.test('every route', async (t) => {
     const stripe = await startTestStripe()
     t.teardown(() => stripe.close())
     const env = { STRIPE_SECRET_KEY: stripe.apiKey, STRIPE_API_URL: stripe.url, STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET }
-    const app = await service.another({ env: { ...env, CHECKOUT_RETURN_URL: RETURN_URL } })
+    const app = await service.another({ env: { ...env, CHECKOUT_RETURN_URL: RETURN_URL } }, t)
     const closed = await service.wallet()
     await service.made(`/v1/wallets/${closed}/close`, { reason: 'x' }, admin)
     await call(t, 'subscribe', 409, { ...begin, app, params: { wallet: closed } }, 'wallet_closed')
@@ -913,7 +913,7 @@ t.test('every route', async (t) => {
     // Its end.
     t.match((await call(t, 'cancelSubscription', 200, { ...there, app, body: {} })).body, { status: 'active', cancels_at: /^20/ })
     t.match((await call(t, 'resumeSubscription', 200, { ...there, app, body: {} })).body, { status: 'active', cancels_at: null })
-    const unconfigured = await service.another({ env: { NODE_ENV: 'production', DATABASE_URL: service.url } })
+    const unconfigured = await service.another({ env: { NODE_ENV: 'production', DATABASE_URL: service.url } }, t)
     await call(t, 'subscribe', 503, { ...begin, app: unconfigured }, 'payments_not_configured')
     await call(t, 'changeSubscription', 503, { ...change, app: unconfigured }, 'payments_not_configured')
     await call(t, 'cancelSubscription', 503, { ...there, app: unconfigured, body: {} }, 'payments_not_configured')
@@ -942,7 +942,7 @@ t.test('every route', async (t) => {
 
   t.test('without its database it is 503', async (t) => {
     const proxy = await createProxy(t, service.url)
-    const behind = await service.another({ url: proxy.url })
+    const behind = await service.another({ url: proxy.url }, t)
     // Both keys are known from then on, as in a running service.
     await behind.get('/v1/wallets')
     await behind.get('/v1/wallets', admin)
@@ -1003,7 +1003,7 @@ t.test('every route', async (t) => {
   })
 
   t.test('a service that is stopping says so', async (t) => {
-    const stopping = await service.another()
+    const stopping = await service.another({}, t)
     await stopping.get('/v1/wallets')
     await stopping.rooms.lane.stop()
     await call(t, 'reserve', 503, { app: stopping, body: VALID.reserve as object }, 'shutting_down')

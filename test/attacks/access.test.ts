@@ -478,8 +478,8 @@ t.test('where payments come from', async (t) => {
     ])
 
   t.test('in production nobody pays without money', async (t) => {
-    const withKey = await service.another({ env: { ...production, ...key } })
-    const without = await service.another({ env: production })
+    const withKey = await service.another({ env: { ...production, ...key } }, t)
+    const without = await service.another({ env: production }, t)
     for (const app of [withKey, without]) {
       for (const answer of await payForNothing(app)) t.match(answer, { status: 404, body: { code: 'route_not_found' } })
       t.equal((await service.get(`/v1/payments/${order.id}`)).body.status, 'pending')
@@ -496,7 +496,7 @@ t.test('where payments come from', async (t) => {
   })
 
   t.test('nor at Stripe in development', async (t) => {
-    const app = await service.another({ env: { ...key, STRIPE_API_URL: stripe.url } })
+    const app = await service.another({ env: { ...key, STRIPE_API_URL: stripe.url } }, t)
     for (const answer of await payForNothing(app)) t.match(answer, { status: 404, body: { code: 'route_not_found' } })
     t.match(await app.send('POST', '/v1/stripe/webhook', {}, { key: null }), { status: 400, body: { code: 'webhook_invalid' } })
     t.match(
@@ -507,7 +507,7 @@ t.test('where payments come from', async (t) => {
   })
 
   t.test('an order of the sandbox is none at Stripe', async (t) => {
-    const app = await service.another({ env: { ...key, STRIPE_API_URL: stripe.url } })
+    const app = await service.another({ env: { ...key, STRIPE_API_URL: stripe.url } }, t)
     await atSandbox(service, order, 'pay')
     const refused = await app.post(`/v1/admin/payments/${order.id}/refund`, { reason: 'x' }, { key: service.adminKey })
     t.match(refused, { status: 503, body: { code: 'payments_not_configured' } })
@@ -658,7 +658,7 @@ t.test('credentials', async (t) => {
   })
 
   t.test('a revoked key is refused at once where it was revoked, and within a minute elsewhere', async (t) => {
-    const elsewhere = await service.another()
+    const elsewhere = await service.another({}, t)
     const { body: made } = await service.post(
       `/v1/admin/clients/${service.client.wireId}/keys`,
       { name: 'k', scopes: ['wallets:read'] },

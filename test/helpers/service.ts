@@ -89,8 +89,8 @@ export interface TestService extends AppOfService {
   readonly other: ClientOfService
   /** A key of the main client with the scope `admin`. */
   readonly adminKey: string
-  /** A further application on the same database. */
-  another(options?: AppOptions): Promise<AppOfService>
+  /** A further application on the same database, closed with the subtest `of`, or at the end: many of them take many connections. */
+  another(options?: AppOptions, of?: Test): Promise<AppOfService>
   /** A new key with exactly these scopes. */
   newKey(scopes: readonly Scope[], client?: ClientOfService): Promise<string>
   newClient(name?: string): Promise<ClientOfService>
@@ -124,9 +124,9 @@ export async function createService(t: Test, options: AppOptions = {}): Promise<
   t.teardown(() => pool.end())
 
   let main: ClientOfService | null = null
-  const open = async (more: AppOptions = {}) => {
+  const open = async (more: AppOptions = {}, of = t) => {
     const opened = await openApp({ ...options, ...more, url: more.url ?? options.url ?? url }, () => main?.key ?? null)
-    t.teardown(() => opened.close())
+    of.teardown(() => opened.close())
     return opened
   }
   const first = await open()

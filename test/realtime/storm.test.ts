@@ -34,6 +34,8 @@ const WALLETS = Number(values.wallets)
 const SOCKETS = Number(values.sockets)
 const WORKERS = 6
 const GRANT = '100000'
+/** The code of a call that could not be carried out just now. */
+const TRY_AGAIN = -32_000
 
 const SHORT: Partial<RealtimeTimes> = { compareMs: 4_000, compareDownMs: 500, tickMs: 100, watchdogMs: 500, watchdogAnswerMs: 300 }
 const TIMES: RealtimeTimes = { ...REALTIME_TIMES, ...(MINUTES === null && SHORT) }
@@ -253,8 +255,10 @@ async function storm(
         watch.forget(wallet)
         await watch.socket.call('wallet.unsubscribe', { wallets: [wallet] })
       } else {
-        await watch.socket.follow([wallet])
-        watch.follows.add(wallet)
+        const { result, error } = await watch.socket.call('wallet.subscribe', { wallets: [wallet] })
+        // As any client would, it tries again later where it is told to.
+        if (result) watch.follows.add(wallet)
+        else if (error.code !== TRY_AGAIN) throw new Error(`the subscription was refused: ${JSON.stringify(error)}`)
       }
     }
   })
