@@ -6,7 +6,7 @@ import { paymentReads } from './billing/payments-prisma.ts'
 import { createProcessor } from './billing/processor.ts'
 import { firstPaymentStore, redemptionStore } from './billing/promotion/store-pg.ts'
 import { type PromotionStore, promotionStore } from './billing/promotion/store-prisma.ts'
-import { type Reconciled, reconcile } from './billing/reconcile.ts'
+import { type Reconciled, reconcile, reconcileDue } from './billing/reconcile.ts'
 import { createSandboxGateway } from './billing/sandbox/gateway.ts'
 import { sandboxStore } from './billing/sandbox/store-prisma.ts'
 import { paymentStore } from './billing/store-pg.ts'
@@ -36,7 +36,6 @@ import { retentionStore } from './jobs/retention-store-prisma.ts'
 import { type JobRunner, startJobs } from './jobs/runner.ts'
 import { sweep } from './jobs/sweep.ts'
 import { fail } from './kernel/errors.ts'
-import { HOUR_MS } from './kernel/time.ts'
 import { createBatchStore } from './ledger/batch-pg.ts'
 import { Lane } from './ledger/lane.ts'
 import { Places } from './ledger/places.ts'
@@ -73,8 +72,6 @@ const RETENTION_SECONDS = 3_600
 const EVENTS_SECONDS = 2
 const TOP_UPS_SECONDS = 1
 const RECONCILE_SECONDS = 3_600
-/** Windows overlap, so that an hour without a job leaves no gap. */
-const RECONCILE_WINDOW_MS = 6 * HOUR_MS
 
 /** The rooms whose rows pass through the lane. */
 export const ROW_STORES: readonly RowStore[] = [
@@ -239,7 +236,7 @@ export function wireRooms(url: string, log: Logger, options: RoomOptions = {}): 
             name: 'retention',
             everySeconds: RETENTION_SECONDS,
             timeLimitSeconds: 600,
-            run: () => Promise.all([clearOldAnswers(retentionStore(prisma)), realtime.clearOldTickets(), outbox(prisma).clearOld()]),
+            run: () => Promise.all([clearOldAnswers(retentionStore(prisma)), realtime.clearOldTickets(), outbox(prisma).clearOld(), billing.inbox.clearOld()]),
           },
           ...(gateway
             ? [
@@ -249,7 +246,7 @@ export function wireRooms(url: string, log: Logger, options: RoomOptions = {}): 
                   name: 'reconcile',
                   everySeconds: RECONCILE_SECONDS,
                   timeLimitSeconds: 1_800,
-                  run: () => billing.reconcile(new Date(Date.now() - RECONCILE_WINDOW_MS), new Date()),
+                  run: () => reconcileDue(billing.orders, billing.reconcile, Date.now()),
                 },
               ]
             : []),

@@ -2,6 +2,9 @@ import type { PrismaClient, ProviderEvent as ProviderEventRow } from '../generat
 import type { EventStatus, Inbox, StoredEvent } from './inbox.ts'
 import type { Provider } from './payment.ts'
 
+/** So long one can see what the provider told; it tries for three days itself. What is parked stays until somebody looked. */
+const KEEP_DAYS = 90
+
 export interface InboxReads {
   /** Events, newest first. @param before only those that were received before this one */
   list(status: EventStatus | undefined, before: string | null, limit: number): Promise<StoredEvent[]>
@@ -61,6 +64,9 @@ export function inbox(prisma: PrismaClient): Inbox & InboxReads {
         update provider_events e set status = ${status}, reason = ${reason}, next_attempt_at = null, processed_at = clock_timestamp()
         from unnest(${providers}::text[], ${ids}::text[]) as done(provider, id) where e.provider = done.provider and e.id = done.id`
     },
+
+    clearOld: () => prisma.$executeRaw`
+      delete from provider_events where status in ('processed', 'ignored') and processed_at < clock_timestamp() - ${KEEP_DAYS}::int * interval '1 day'`,
 
     async postpone(events, ms, reason) {
       const { providers, ids } = keys(events)

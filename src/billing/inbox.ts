@@ -37,6 +37,8 @@ export interface Inbox {
     status: Exclude<EventStatus, 'received'>,
     reason: string | null,
   ): Promise<void>
+  /** Removes what was done with long ago. @returns how many */
+  clearOld(): Promise<number>
   /** Puts events back, to be tried again after so long. */
   postpone(events: readonly Pick<StoredEvent, 'provider' | 'id'>[], ms: number, reason: string): Promise<void>
 }

@@ -11,6 +11,8 @@ export interface PaymentFilter {
   readonly status?: PaymentStatus | undefined
 }
 
+const RECONCILED = 'payments_reconciled'
+
 export type PaymentReads = ReturnType<typeof paymentReads>
 
 /** Reads of orders, and what is written of them beside their money. */
@@ -94,6 +96,15 @@ export function paymentReads(prisma: PrismaClient) {
           createdAt: new Date(),
         },
       })
+    },
+
+    /** Up to when the provider's books were compared with ours; null before the first time. */
+    async reconciledUpTo(): Promise<Date | null> {
+      return (await prisma.watermark.findUnique({ where: { name: RECONCILED } }))?.reachedAt ?? null
+    },
+
+    async markReconciled(reachedAt: Date): Promise<void> {
+      await prisma.watermark.upsert({ where: { name: RECONCILED }, create: { name: RECONCILED, reachedAt }, update: { reachedAt } })
     },
 
     async findCustomer(walletId: string, provider: Provider): Promise<string | null> {

@@ -1,3 +1,4 @@
+import { DAY_MS, HOUR_MS, type Instant } from '../kernel/time.ts'
 import type { Gateway } from './gateway.ts'
 import type { Provider } from './payment.ts'
 import type { SyncOutcome } from './sync.ts'
@@ -64,4 +65,29 @@ export async function reconcile(
   for (const subject of await ports.orders.disputed(ports.gateway.provider, DISPUTED_MAX)) await add(subject)
   await Promise.all(waiting)
   return { checked, repaired, disagreeing, failed }
+}
+
+export interface ReconcileMarks {
+  /** Up to when everything was compared; null before the first time. */
+  reconciledUpTo(): Promise<Date | null>
+  markReconciled(at: Date): Promise<void>
+}
+
+/** The first time, and how far windows overlap: the provider's clock is another one, and what it lists may come a little late. */
+const FIRST_WINDOW_MS = 6 * HOUR_MS
+const OVERLAP_MS = HOUR_MS
+/** As long as Stripe keeps its events; what is older is for a person with `farebox reconcile`. */
+const WINDOW_MS_MAX = 30 * DAY_MS
+
+/** Compares what came since the last time that everything could be read: however long nobody did, no gap is left. */
+export async function reconcileDue(
+  marks: ReconcileMarks,
+  compare: (from: Date, to: Date) => Promise<Reconciled>,
+  now: Instant,
+): Promise<Reconciled> {
+  const reached = (await marks.reconciledUpTo())?.getTime() ?? now - FIRST_WINDOW_MS + OVERLAP_MS
+  const from = Math.max(reached - OVERLAP_MS, now - WINDOW_MS_MAX)
+  const result = await compare(new Date(from), new Date(now))
+  if (result.failed.length === 0) await marks.markReconciled(new Date(now))
+  return result
 }

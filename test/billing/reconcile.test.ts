@@ -2,7 +2,7 @@ import Stripe from 'stripe'
 import t from 'tap'
 import type { Inbox, StoredEvent } from '../../src/billing/inbox.ts'
 import { createProcessor } from '../../src/billing/processor.ts'
-import { type ReconcilePorts, reconcile } from '../../src/billing/reconcile.ts'
+import { type ReconcilePorts, reconcile, reconcileDue } from '../../src/billing/reconcile.ts'
 import { createStripeGateway } from '../../src/billing/stripe/gateway.ts'
 import type { SyncOutcome } from '../../src/billing/sync.ts'
 import { startTestStripe } from '../helpers/stripe/index.ts'
@@ -118,7 +118,7 @@ t.test("Stripe's books of a window name what changed in it, however old the paym
 /** An inbox of batches that are claimed one after the other. */
 function processorOf(claim: () => Promise<StoredEvent[]>) {
   const warnings: string[] = []
-  const inbox = { claim, receive: async () => true, finish: async () => {}, postpone: async () => {} } satisfies Inbox
+  const inbox = { claim, receive: async () => true, finish: async () => {}, postpone: async () => {}, clearOld: async () => 0 } satisfies Inbox
   const sync = async (): Promise<SyncOutcome> => ({ outcome: 'ignored', reason: 'nothing' })
   const log = { warn: (_: object, message: string) => warnings.push(message), error: () => {} }
   return { processor: createProcessor({ inbox, sync, log }), warnings }
@@ -153,4 +153,39 @@ t.test('a run that fails says so, and the next one goes on', async (t) => {
   t.same(warnings, ['events could not be worked off'])
   await processor.run()
   t.equal(claims, 3)
+})
+
+t.test('the job goes on from where everything was read, however long ago', async (t) => {
+  const HOUR = 3_600_000
+  const now = Date.parse('2026-11-21T12:00:00Z')
+  let reached: Date | null = null
+  const windows: number[][] = []
+  const marks = {
+    reconciledUpTo: async () => reached,
+    async markReconciled(at: Date) {
+      reached = at
+    },
+  }
+  const run = async (at: number, failed: { subject: string; reason: string }[] = []) => {
+    await reconcileDue(
+      marks,
+      async (from, to) => {
+        windows.push([(from.getTime() - now) / HOUR, (to.getTime() - now) / HOUR])
+        return { checked: 0, repaired: [], disagreeing: [], failed }
+      },
+      at,
+    )
+  }
+  await run(now)
+  await run(now + HOUR, [{ subject: 'pi_1', reason: 'no answer' }])
+  await run(now + 50 * HOUR)
+  await run(now + 51 * HOUR)
+  await run(now + 3_000 * HOUR)
+  t.same(windows, [
+    [-6, 0],
+    [-1, 1],
+    [-1, 50],
+    [49, 51],
+    [3_000 - 720, 3_000],
+  ])
 })

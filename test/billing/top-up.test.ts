@@ -72,6 +72,26 @@ t.test('the cap of a period holds, and the next period begins anew', async (t) =
   await sound(t, billing)
 })
 
+t.test('what was spent of a cap stays spent, whatever the cap becomes', async (t) => {
+  const billing = await createBilling(t)
+  const { service } = billing
+  const wallet = await walletWithCard(billing, '50')
+  const settings = { ...TOP_UP, threshold: '20000' }
+  await set(billing, wallet, settings)
+  const run = async () => {
+    for (let i = 0; i < 4; i += 1) await service.rooms.billing.runTopUps()
+  }
+  await run()
+  t.equal(attempts(billing).length, 2)
+  await set(billing, wallet, { ...settings, cap: { amount: '50', days: 30 } })
+  await run()
+  t.match(await read(billing, wallet), { status: 'capped', cap: { amount: '50.00', spent: '90.00' } })
+  await set(billing, wallet, settings)
+  await run()
+  t.equal(attempts(billing).length, 2, 'lowered and raised again, it is no more than it was')
+  await sound(t, billing)
+})
+
 t.test('a declining card is tried three times and no more, until there is another', async (t) => {
   const billing = await createBilling(t)
   const { service } = billing

@@ -533,3 +533,15 @@ t.test('the end of a page that nobody paid on ends its order, and only that', as
   t.equal(await balanceOf(billing, wallet), '5500')
   t.same(await service.unsound(), [])
 })
+
+t.test('what was done with long ago is removed, and what waits for somebody is kept', async (t) => {
+  const billing = await createBilling(t)
+  const { service } = billing
+  const names = ['old', 'parked', 'fresh']
+  for (const name of names) await send(billing, eventOf('customer.created', { object: 'customer', id: `cus_${name}` }))
+  const ids = (await service.query<{ id: string }>('select id from provider_events order by received_at, id')).map(({ id }) => id)
+  await service.query(`update provider_events set processed_at = now() - interval '91 days' where id = any($1)`, [ids.slice(0, 2)])
+  await service.query(`update provider_events set status = 'parked', reason = 'x' where id = $1`, [ids[1]])
+  t.equal(await service.rooms.billing.inbox.clearOld(), 1)
+  t.equal(await stored(billing), 2)
+})

@@ -130,7 +130,6 @@ const CHECKS: Readonly<Record<string, Broken>> = {
   top_ups_period_spent_check: { table: 'top_ups', patch: { period_spent: -1 } },
   top_ups_buy_one_thing: { table: 'top_ups', patch: { amount: 1 }, where: 'package is not null' },
   top_ups_stopped_has_reason: { table: 'top_ups', patch: { status: 'stopped' }, where: 'stopped_reason is null' },
-  top_ups_cap_holds: { table: 'top_ups', patch: { cap_amount: 5, period_spent: 6 }, where: 'period_start is not null' },
   top_ups_spent_in_a_period: { table: 'top_ups', patch: { period_start: null }, where: 'period_spent > 0' },
   bonus_rule_versions_rule_check: { table: 'bonus_rule_versions', patch: { rule: 'Volume' } },
   bonus_rule_versions_kind_check: { table: 'bonus_rule_versions', patch: { kind: 'loyalty' } },

@@ -44,7 +44,6 @@ create table top_ups (
   updated_at timestamptz(3) not null,
   constraint top_ups_buy_one_thing check ((package is null) <> (amount is null)),
   constraint top_ups_stopped_has_reason check ((status = 'stopped') = (stopped_reason is not null)),
-  constraint top_ups_cap_holds check (period_spent <= cap_amount),
   constraint top_ups_spent_in_a_period check (period_spent = 0 or period_start is not null)
 );
 create index top_ups_capped_idx on top_ups (period_start) where status = 'capped';

@@ -17,7 +17,7 @@ export interface TopUpSettings {
 }
 
 /**
- * Sets a wallet's top-up. What was spent of the cap stays spent, and a card that was declined too often stays so: it is known by its
+ * Sets a wallet's top-up. What was spent of the cap stays spent, also where the cap is less now (another currency counts anew), and a card that was declined too often stays so: it is known by its
  * fingerprint, so that saving it again does not make it another one.
  */
 export function setTopUp(
@@ -51,7 +51,7 @@ export function setTopUp(
     actionId: sameCard ? (before?.actionId ?? null) : null,
     actionUrl: sameCard ? (before?.actionUrl ?? null) : null,
     periodStart: sameCurrency ? (before?.periodStart ?? null) : null,
-    periodSpent: periodSpent > settings.capAmount ? settings.capAmount : periodSpent,
+    periodSpent,
     createdAt: before?.createdAt ?? draft.now,
     updatedAt: draft.now,
   }
