@@ -236,7 +236,13 @@ export function wireRooms(url: string, log: Logger, options: RoomOptions = {}): 
             name: 'retention',
             everySeconds: RETENTION_SECONDS,
             timeLimitSeconds: 600,
-            run: () => Promise.all([clearOldAnswers(retentionStore(prisma)), realtime.clearOldTickets(), outbox(prisma).clearOld(), billing.inbox.clearOld()]),
+            run: () =>
+              Promise.all([
+                clearOldAnswers(retentionStore(prisma)),
+                realtime.clearOldTickets(),
+                outbox(prisma).clearOld(),
+                billing.inbox.clearOld(),
+              ]),
           },
           ...(gateway
             ? [

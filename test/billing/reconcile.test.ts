@@ -118,7 +118,13 @@ t.test("Stripe's books of a window name what changed in it, however old the paym
 /** An inbox of batches that are claimed one after the other. */
 function processorOf(claim: () => Promise<StoredEvent[]>) {
   const warnings: string[] = []
-  const inbox = { claim, receive: async () => true, finish: async () => {}, postpone: async () => {}, clearOld: async () => 0 } satisfies Inbox
+  const inbox = {
+    claim,
+    receive: async () => true,
+    finish: async () => {},
+    postpone: async () => {},
+    clearOld: async () => 0,
+  } satisfies Inbox
   const sync = async (): Promise<SyncOutcome> => ({ outcome: 'ignored', reason: 'nothing' })
   const log = { warn: (_: object, message: string) => warnings.push(message), error: () => {} }
   return { processor: createProcessor({ inbox, sync, log }), warnings }
