@@ -12,7 +12,8 @@ import { Disagreement, runList, shrink, Tally } from './run-decide.ts'
 const { values } = parseArgs({ options: { runs: { type: 'string' }, seed: { type: 'string' }, length: { type: 'string' } }, strict: false })
 const RUNS = Number(values.runs ?? 1_000)
 const LENGTH = Number(values.length ?? 115)
-const SEED = Number(values.seed ?? Date.now() % 2 ** 31)
+/** The same lists in every run of the suite; by hand with any other seed. */
+const SEED = Number(values.seed ?? 21)
 
 /** Codes that a decision can give and this run cannot reach, with the reason. */
 const OUT_OF_REACH: Record<string, string> = {
