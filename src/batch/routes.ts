@@ -7,7 +7,7 @@ import { FareboxError, type FieldError, fail } from '../kernel/errors.ts'
 import type { Command } from '../ledger/command.ts'
 import type { Lane } from '../ledger/lane.ts'
 import { type Operation, toCommand } from '../ledger/operation.ts'
-import { callerOf, JSON_MEDIA_TYPE, settledAnswers } from '../ledger/routes.ts'
+import { callerOf, JSON_MEDIA_TYPE, refuseEarly, settledAnswers } from '../ledger/routes.ts'
 
 export const BATCH_COMMANDS_MAX = 1_000
 /** Room for a thousand commands with references and some metadata. */
@@ -33,7 +33,7 @@ const batchAnswer = z
  * `POST /v1/batch`: up to 1,000 commands, each with its own key and its own result, carried out in order as far as they share a wallet. They are not one
  * transaction: some may be refused while others hold. A malformed command refuses the whole request before any is carried out.
  */
-export function batchRoutes(app: FastifyInstance, operations: readonly Operation[], lane: Pick<Lane, 'submitAll'>): void {
+export function batchRoutes(app: FastifyInstance, operations: readonly Operation[], lane: Pick<Lane, 'submitAll' | 'refusal'>): void {
   const byName = new Map(operations.map((operation) => [operation.name, operation]))
   const command = z.discriminatedUnion(
     'operation',
@@ -46,6 +46,7 @@ export function batchRoutes(app: FastifyInstance, operations: readonly Operation
     {
       config: { operation: 'batch', scope: 'usage:write' },
       bodyLimit: BODY_BYTES_MAX,
+      onRequest: refuseEarly(lane),
       schema: {
         operationId: 'batch',
         tags: ['Batch'],

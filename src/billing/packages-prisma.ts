@@ -1,14 +1,11 @@
-import { type PackageVersion, Prisma, type PrismaClient } from '../generated/prisma/client.ts'
+import type { PackageVersion, Prisma, PrismaClient } from '../generated/prisma/client.ts'
 import { formatCredits } from '../kernel/credits.ts'
-import { fail } from '../kernel/errors.ts'
 import { newId } from '../kernel/ids.ts'
 import { type Instant, toWireTime } from '../kernel/time.ts'
 import type { Speaker } from '../ledger/book.ts'
+import { addingVersion, audit, takesEffect } from '../ledger/versions-prisma.ts'
 import { formatMoney } from './money.ts'
 import type { NewPackage, Package } from './package.ts'
-
-/** A request that took a moment to arrive does not lie in the past. */
-const PAST_TOLERANCE_MS = 1_000
 
 export interface RecordedPackage extends Package {
   readonly createdBy: string
@@ -41,14 +38,10 @@ export function packageStore(prisma: PrismaClient) {
     },
 
     /** Adds a version. @throws FareboxError `effective_from_past`, `version_exists` */
-    async add(version: NewPackage, effectiveFrom: Instant | null, reason: string, speaker: Speaker): Promise<Package> {
-      try {
-        return await prisma.$transaction(async (tx) => {
-          const [{ now }] = await tx.$queryRaw<[{ now: Date }]>`select clock_timestamp() as now`
-          if (effectiveFrom !== null && effectiveFrom < now.getTime() - PAST_TOLERANCE_MS) {
-            throw fail('effective_from_past', `It is ${toWireTime(now.getTime())}; what was on sale stays as it was.`)
-          }
-          const from = effectiveFrom === null ? now : new Date(effectiveFrom)
+    add: (version: NewPackage, effectiveFrom: Instant | null, reason: string, speaker: Speaker): Promise<Package> =>
+      addingVersion(() =>
+        prisma.$transaction(async (tx) => {
+          const { now, from } = await takesEffect(tx, effectiveFrom, 'what was on sale stays as it was')
           const before = await tx.packageVersion.findFirst({
             where: { package: version.package, effectiveFrom: { lte: from } },
             orderBy: { effectiveFrom: 'desc' },
@@ -56,29 +49,19 @@ export function packageStore(prisma: PrismaClient) {
           const row = await tx.packageVersion.create({
             data: { ...version, id: newId(), effectiveFrom: from, createdBy: speaker.actor, createdAt: now },
           })
-          await tx.auditEntry.create({
-            data: {
-              id: newId(),
-              clientId: speaker.clientId,
-              actor: speaker.actor,
-              action: 'package.set',
-              targetKind: 'package',
-              targetId: row.id,
-              reason,
-              before: before ? describe(fromPrisma(before)) : Prisma.DbNull,
-              after: { ...describe(fromPrisma(row)), effective_from: toWireTime(from.getTime()) },
-              requestId: speaker.requestId,
-              createdAt: now,
-            },
+          await audit(tx, {
+            action: 'package.set',
+            targetKind: 'package',
+            targetId: row.id,
+            before: before && describe(fromPrisma(before)),
+            after: { ...describe(fromPrisma(row)), effective_from: toWireTime(from.getTime()) },
+            reason,
+            speaker,
+            createdAt: now,
           })
           return fromPrisma(row)
-        })
-      } catch (error) {
-        if (error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002')
-          throw fail('version_exists', 'There is a version that takes effect at this time already.', undefined, error)
-        throw error
-      }
-    },
+        }),
+      ),
 
     /** Adds the packages that have no version yet. @returns how many */
     async seed(versions: readonly NewPackage[], effectiveFrom: Instant): Promise<number> {

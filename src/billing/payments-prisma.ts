@@ -1,7 +1,7 @@
 import type { Payment as PaymentRow, PrismaClient } from '../generated/prisma/client.ts'
-import { newId } from '../kernel/ids.ts'
 import { type Access, mine } from '../ledger/access.ts'
 import type { Speaker } from '../ledger/book.ts'
+import { audit } from '../ledger/versions-prisma.ts'
 import { formatMoney } from './money.ts'
 import type { Payment, PaymentStatus, Provider } from './payment.ts'
 import { takenFromJson } from './store-pg.ts'
@@ -81,20 +81,15 @@ export function paymentReads(prisma: PrismaClient) {
 
     /** What an admin is about to ask of the provider, in the audit log. */
     async recordRefund(payment: Payment, amount: bigint, reason: string, speaker: Speaker): Promise<void> {
-      await prisma.auditEntry.create({
-        data: {
-          id: newId(),
-          clientId: speaker.clientId,
-          actor: speaker.actor,
-          action: 'payment.refund',
-          targetKind: 'payment',
-          targetId: payment.id,
-          reason,
-          before: { refunded: formatMoney(payment.refunded, payment.currency) },
-          after: { asked: formatMoney(amount, payment.currency), currency: payment.currency },
-          requestId: speaker.requestId,
-          createdAt: new Date(),
-        },
+      await audit(prisma, {
+        action: 'payment.refund',
+        targetKind: 'payment',
+        targetId: payment.id,
+        before: { refunded: formatMoney(payment.refunded, payment.currency) },
+        after: { asked: formatMoney(amount, payment.currency), currency: payment.currency },
+        reason,
+        speaker,
+        createdAt: new Date(),
       })
     },
 

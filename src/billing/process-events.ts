@@ -1,4 +1,5 @@
 import type { Inbox, StoredEvent } from './inbox.ts'
+import { retryDelayMs } from './retry.ts'
 import type { SyncOutcome } from './sync.ts'
 
 export interface ProcessPorts {
@@ -14,7 +15,6 @@ const READ_AT_ONCE = 16
 /** A process that died leaves its events to the others after this. */
 const LEASE_MS = 60_000
 /** Waits grow from a second to an hour; after so many attempts, some two days, a person has to look. */
-const RETRY_MS_MIN = 1_000
 const RETRY_MS_MAX = 3_600_000
 const ATTEMPTS_MAX = 60
 
@@ -54,7 +54,7 @@ async function processSubject({ inbox, sync, log }: ProcessPorts, subject: strin
       return events.length
     }
     log.warn({ err: error, subject, attempts }, 'an event will be tried again')
-    await inbox.postpone(events, Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** (attempts - 1)) * (0.5 + Math.random() / 2), reason)
+    await inbox.postpone(events, retryDelayMs(attempts, RETRY_MS_MAX), reason)
     return 0
   }
 }

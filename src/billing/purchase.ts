@@ -53,11 +53,11 @@ export async function purchase(ports: PurchasePorts, request: PurchaseRequest): 
   const wallet = await ports.wallets.find(walletRef(body.wallet), access)
   if (!wallet) throw fail('wallet_not_found', 'No wallet of yours has this id or owner.')
   const wanted = body.package === undefined ? { amount: body.amount ?? '', currency: body.currency ?? '' } : { package: body.package }
-  const onSale = await ports.packages.inForce(new Date())
-  const plain = priceOrder(wanted, onSale, ports.prices.current(), Date.now())
+  const now = new Date()
+  const [onSale, rules] = await Promise.all([ports.packages.inForce(now), ports.promotions.rulesInForce(now)])
+  const plain = priceOrder(wanted, onSale, ports.prices.current(), now.getTime())
   const { promotion_code: code } = body
   const claim = code === undefined ? null : await ports.promotions.claim(normalCode(code), wallet.id, true)
-  const rules = await ports.promotions.rulesInForce(new Date())
   const order = !plain.ok ? plain : claim && !claim.ok ? claim : done(withBonuses(plain.value, rules, claim?.ok ? claim.value : null))
   const priced: PricedPurchase = { ...body, order }
   const answer = await ports.lane.submit(toCommand(purchaseOperation(gateway), caller, key, {}, body, priced))

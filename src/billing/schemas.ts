@@ -33,6 +33,15 @@ export const promotionCode = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9-]{2,39}$/, 'must be a code such as "WELCOME-2026"')
   .meta({ example: 'WELCOME-2026' })
+/** Whether a price has no more decimals than its currency, and is not nothing. */
+export function checkPrice(
+  { price, currency: code }: { readonly price: string; readonly currency: string },
+  context: z.core.$RefinementCtx,
+): void {
+  const amount = parseMoney(price, code)
+  if (amount === null) context.addIssue({ code: 'custom', path: ['price'], message: `must not have more decimals than ${code} has` })
+  if (amount === 0n) context.addIssue({ code: 'custom', path: ['price'], message: 'must be more than 0' })
+}
 const email = z.email().max(254).meta({ example: 'alice@example.com' })
 
 export const packageObject = z
@@ -62,11 +71,7 @@ export const packageBody = z
     effective_from: field.time.optional().meta({ description: 'A time ahead; now when absent' }),
     reason: field.text(500),
   })
-  .superRefine(({ price, currency: code }, context) => {
-    const amount = parseMoney(price, code)
-    if (amount === null) context.addIssue({ code: 'custom', path: ['price'], message: `must not have more decimals than ${code} has` })
-    if (amount === 0n) context.addIssue({ code: 'custom', path: ['price'], message: 'must be more than 0' })
-  })
+  .superRefine(checkPrice)
   .meta({ id: 'PackageRequest' })
 
 export function newPackage(body: z.output<typeof packageBody>): NewPackage {

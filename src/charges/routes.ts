@@ -6,7 +6,7 @@ import { formatCredits } from '../kernel/credits.ts'
 import { FareboxError, fail } from '../kernel/errors.ts'
 import { fromWireId, toWireId } from '../kernel/ids.ts'
 import type { Lane } from '../ledger/lane.ts'
-import { accessOf, callerOf, JSON_MEDIA_TYPE, settledAnswers } from '../ledger/routes.ts'
+import { accessOf, callerOf, JSON_MEDIA_TYPE, refuseEarly, settledAnswers } from '../ledger/routes.ts'
 import { doubtsOf } from '../pricing/plausible.ts'
 import type { PriceBookKeeper } from '../pricing/price-book.ts'
 import { quoteWhole } from '../pricing/quote.ts'
@@ -57,7 +57,7 @@ const eventsAnswer = z
   .meta({ id: 'EventsResponse' })
 
 export interface ChargeServices {
-  readonly lane: Pick<Lane, 'submitAll'>
+  readonly lane: Pick<Lane, 'submitAll' | 'refusal'>
   readonly reads: ChargeReads
   readonly prices: Pick<PriceBookKeeper, 'current' | 'refresh'>
   readonly estimate: Estimate
@@ -195,6 +195,7 @@ export function chargeRoutes(app: FastifyInstance, services: ChargeServices): vo
     {
       config: { operation: 'events', scope: 'usage:write' },
       bodyLimit: EVENTS_BODY_BYTES_MAX,
+      onRequest: refuseEarly(services.lane),
       schema: {
         operationId: 'reportEvents',
         tags: ['Events'],

@@ -1,15 +1,20 @@
 import type { Grant as GrantRow, PrismaClient } from '../generated/prisma/client.ts'
+import type { Instant } from '../kernel/time.ts'
+import { databaseClock } from '../platform/prisma.ts'
 import type { Grant, GrantKind } from './grant.ts'
 
 export interface GrantReads {
   /** Grants of one wallet, newest first. @param before only those older than this id */
   list(walletId: string, filter: { readonly open: boolean }, before: string | null, limit: number): Promise<Grant[]>
+  /** The database's clock: it tells what a grant is, scheduled, active or expired. */
+  now(): Promise<Instant>
   /** Wallets with grants that are due to take effect or to expire by the database's clock. */
   due(limit: number): Promise<string[]>
 }
 
 export function grantReads(prisma: PrismaClient): GrantReads {
   return {
+    now: () => databaseClock(prisma),
     async list(walletId, filter, before, limit) {
       const rows = await prisma.grant.findMany({
         where: { walletId, ...(filter.open && { spentAt: null }), ...(before !== null && { id: { lt: before } }) },

@@ -43,6 +43,7 @@ export const ERROR_CODES = {
   headers_too_large: code('too_large', 'The head of the request is larger than 16 KiB'),
   unsupported_media_type: code('unsupported', 'The body must be application/json, uncompressed'),
   request_timeout: code('timeout', 'The request did not arrive in time', true),
+  rate_limited: code('throttled', 'Too many requests in this minute', true),
   // Who asks.
   unauthenticated: code('unauthenticated', 'A valid API key or token is required'),
   forbidden: code('forbidden', 'This key or token may not do that'),

@@ -1,12 +1,12 @@
 import { type Connection, connect } from '../platform/connection-pg.ts'
 import { type Column, insertStatement, type Statement, texts, updateStatement, uuids } from '../platform/sql.ts'
-import { ConnectionLost, classify } from '../platform/sqlstate.ts'
+import { ConnectionLost, classify, sqlstateOf } from '../platform/sqlstate.ts'
 import { Book, type OutboxEvent, type Table, type WalletRow, type WrittenAuditEntry } from './book.ts'
 import type { WalletChange } from './changes.ts'
 import type { Answer, Command, Located } from './command.ts'
 import { decideBatch, type IdempotencyRecord, type RenderRefusal, recordKey } from './decide-batch.ts'
 import type { Places } from './places.ts'
-import type { BatchStore, RowStore } from './store.ts'
+import { type BatchStore, type RowStore, WalletsLocked } from './store.ts'
 import type { Transaction } from './transaction.ts'
 import type { Wallet, WalletStatus } from './wallet.ts'
 
@@ -86,7 +86,32 @@ async function runBatch(
   } catch (error) {
     // A transaction that was told to commit has ended, one way or the other. An open one is rolled back.
     if (open && classify(error) !== 'connection') await connection.control('rollback')
+    if (sqlstateOf(error) === LOCK_NOT_AVAILABLE) throw new WalletsLocked(await lockedAmong(connection, walletIds), error)
     throw error
+  }
+}
+
+const LOCK_NOT_AVAILABLE = '55P03'
+/** A wallet that is locked each time we look is not merely in the batch of another process. */
+const LOOKS = 3
+const LOOK_PAUSE_MS = 50
+
+/** Those of the wallets that somebody holds locked. */
+async function lockedAmong(connection: Connection, walletIds: readonly string[]): Promise<string[]> {
+  let locked = [...walletIds]
+  for (let look = 0; look < LOOKS && locked.length > 0; look += 1) {
+    if (look > 0) await new Promise((resolve) => setTimeout(resolve, LOOK_PAUSE_MS))
+    const free = new Set((await connection.query<{ id: string }>(findUnlocked(locked))).map((row) => row.id))
+    locked = locked.filter((id) => !free.has(id))
+  }
+  return locked
+}
+
+function findUnlocked(walletIds: readonly string[]): Statement {
+  return {
+    name: 'wallets_unlocked',
+    text: 'select id from wallets where id = any($1::uuid[]) for no key update skip locked',
+    values: [uuids(walletIds)],
   }
 }
 

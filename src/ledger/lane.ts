@@ -1,8 +1,9 @@
+import { codeOfProblem } from '../http/problem.ts'
 import { type FareboxError, fail } from '../kernel/errors.ts'
-import { classify } from '../platform/sqlstate.ts'
+import { classify, type DatabaseFailure } from '../platform/sqlstate.ts'
 import type { Answer, Command } from './command.ts'
 import type { Places } from './places.ts'
-import type { BatchStore } from './store.ts'
+import { type BatchStore, WalletsLocked } from './store.ts'
 
 /**
  * The lane: the one path of every command that moves money. Commands queue up, and a batch is whatever has arrived while the
@@ -13,8 +14,14 @@ import type { BatchStore } from './store.ts'
 const QUEUE_MAX = 8_192
 /** Commands in one database transaction: large enough to share its cost, small enough that locks are held for milliseconds. */
 const BATCH_MAX = 512
+/** Whoever would wait longer than this for a turn, as batches go at present, is told to come back at once. */
+const TURN_MS_MAX = 1_000
+/** What the last batch counts for, of how long a batch takes. */
+const LAST_BATCH_WEIGHT = 0.25
 /** Nobody waits longer than this for an answer, whatever the database does. A command that has not started by then never will. */
 const ANSWER_MS_MAX = 5_000
+/** How long the database counts as unable to write after it said so. Then commands may come again, to find out. */
+const STORAGE_FAILED_MS = 5_000
 /** How often to look for commands that have waited so long. */
 const OVERDUE_CHECK_MS = 500
 const RETRY_DELAY_MS_MIN = 5
@@ -25,6 +32,8 @@ const RETRY_AFTER_SECONDS = 1
 interface Waiting {
   readonly command: Command
   readonly since: number
+  /** The same of all commands that came together. */
+  readonly group: object
   resolve(answer: Answer): void
   reject(error: unknown): void
 }
@@ -34,29 +43,61 @@ export interface LaneLog {
   error(fields: object, message: string): void
 }
 
+/** Who counts what the lane does. None of this may throw, and all of it is on the way of money. */
+export interface LaneWatch {
+  /** One attempt at a batch ended. @param seconds how long it took */
+  batchEnded(commands: number, seconds: number, outcome: 'committed' | 'failed'): void
+  /** It will be tried again. */
+  batchRetried(failure: DatabaseFailure): void
+  /** A command was refused by its decision, a replayed one as well. */
+  refused(code: string): void
+}
+
 /** One of the batches that may be under way at once, with the commands that wait for it. */
 interface Track {
   readonly store: BatchStore
   readonly queue: Waiting[]
   busy: boolean
+  /** How long a batch takes of late, in milliseconds. */
+  batchMs: number
 }
 
 export class Lane {
   readonly #tracks: readonly Track[]
-  readonly #places: Pick<Places, 'onlyWalletOf' | 'subjectOf'>
+  /** Where commands wait whose wallets somebody else holds locked, so that nobody else has to wait with them. */
+  readonly #siding: Track
+  /** The tracks and the siding. */
+  readonly #all: readonly Track[]
+  /** The wallets that are locked. */
+  readonly #locked = new Set<string>()
+  readonly #places: Pick<Places, 'onlyWalletOf' | 'subjectOf' | 'walletsOf'>
   readonly #log: LaneLog
+  readonly #watch: LaneWatch | null
   readonly #overdueCheck: NodeJS.Timeout
+  #storageFailedAt = Number.NEGATIVE_INFINITY
   #scheduled = false
   #stopping = false
   #drained: (() => void) | null = null
 
-  /** @param stores one for each batch that may be under way at once; about two keep the database and the process busy */
-  constructor(stores: readonly BatchStore[], places: Pick<Places, 'onlyWalletOf' | 'subjectOf'>, log: LaneLog) {
-    this.#tracks = stores.map((store) => ({ store, queue: [], busy: false }))
+  /**
+   * @param stores one for each batch that may be under way at once; about two keep the database and the process busy
+   * @param siding for commands whose wallets are locked by somebody else
+   */
+  constructor(
+    stores: readonly BatchStore[],
+    siding: BatchStore,
+    places: Pick<Places, 'onlyWalletOf' | 'subjectOf' | 'walletsOf'>,
+    log: LaneLog,
+    watch: LaneWatch | null = null,
+  ) {
+    this.#tracks = stores.map((store) => ({ store, queue: [], busy: false, batchMs: 0 }))
+    this.#siding = { store: siding, queue: [], busy: false, batchMs: 0 }
+    this.#all = [...this.#tracks, this.#siding]
     this.#places = places
     this.#log = log
+    this.#watch = watch
     this.#overdueCheck = setInterval(() => {
-      for (const track of this.#tracks) refuseOverdue(track)
+      for (const track of this.#all) refuseOverdue(track)
     }, OVERDUE_CHECK_MS)
     this.#overdueCheck.unref()
   }
@@ -78,20 +119,32 @@ export class Lane {
    */
   submitAll(commands: readonly Command[]): Promise<Answer>[] {
     if (this.#stopping) throw fail('shutting_down', 'The service is stopping; another process will answer.', retryAfter)
-    if (this.depth + commands.length > QUEUE_MAX) throw fail('overloaded', 'The queue of commands is full.', retryAfter)
-    const since = performance.now()
+    if (this.depth + commands.length > QUEUE_MAX) throw overloaded('The queue of commands is full.')
     const tracks = this.#tracksOf(commands)
+    if (tracks.some(isBehind)) throw overloaded('Commands wait too long for their turn.')
+    const since = performance.now()
+    const group = {}
     const answers = commands.map(
       (command, index) =>
-        new Promise<Answer>((resolve, reject) => (tracks[index] as Track).queue.push({ command, since, resolve, reject })),
+        new Promise<Answer>((resolve, reject) => (tracks[index] as Track).queue.push({ command, since, group, resolve, reject })),
     )
     this.#schedule()
     return answers
   }
 
+  /** Why nobody needs to bring a command at present, null where it may find a place. Cheap enough to ask before a body is read. */
+  get refusal(): FareboxError | null {
+    return this.#tracks.every(isBehind) ? overloaded('Commands wait too long for their turn.') : null
+  }
+
+  /** Whether the database could write when it was last asked to; it may answer reads and still have no space left. */
+  get canStore(): boolean {
+    return performance.now() - this.#storageFailedAt > STORAGE_FAILED_MS
+  }
+
   /** Commands that wait for a batch. */
   get depth(): number {
-    return this.#tracks.reduce((depth, { queue }) => depth + queue.length, 0)
+    return this.#all.reduce((depth, { queue }) => depth + queue.length, 0)
   }
 
   /** Takes no more commands, finishes those it has, and gives up its connections. */
@@ -103,11 +156,11 @@ export class Lane {
       })
     }
     clearInterval(this.#overdueCheck)
-    for (const { store } of this.#tracks) store.close()
+    for (const { store } of this.#all) store.close()
   }
 
   #resting(): boolean {
-    return this.#tracks.every(({ queue, busy }) => queue.length === 0 && !busy)
+    return this.#all.every(({ queue, busy }) => queue.length === 0 && !busy)
   }
 
   /**
@@ -117,6 +170,7 @@ export class Lane {
   #tracksOf(commands: readonly Command[]): Track[] {
     const [first, ...others] = commands
     if (first === undefined) return []
+    if (this.#locked.size > 0 && commands.some((command) => this.#names(command, this.#locked))) return commands.map(() => this.#siding)
     if (others.length > 0) {
       const wallets = commands.map((command) => this.#places.onlyWalletOf(command))
       if (wallets.every((wallet) => wallet !== undefined)) return wallets.map((wallet) => this.#trackOf(wallet))
@@ -135,8 +189,38 @@ export class Lane {
     this.#scheduled = true
     setImmediate(() => {
       this.#scheduled = false
-      for (const track of this.#tracks) this.#startBatch(track)
+      for (const track of this.#all) this.#startBatch(track)
     })
+  }
+
+  #names(command: Command, walletIds: ReadonlySet<string>): boolean {
+    return this.#places.walletsOf(command).some((id) => walletIds.has(id))
+  }
+
+  /** Takes the commands on these wallets out of a list, and with each whatever came together with it: those keep their order. */
+  #take(list: Waiting[], walletIds: ReadonlySet<string>): Waiting[] {
+    const groups = new Set(list.filter(({ command }) => this.#names(command, walletIds)).map(({ group }) => group))
+    if (groups.size === 0) return []
+    const taken = list.filter(({ group }) => groups.has(group))
+    list.splice(0, list.length, ...list.filter(({ group }) => !groups.has(group)))
+    return taken
+  }
+
+  /** What was carried out shows that these wallets are free again. */
+  #unlock(batch: readonly Waiting[]): void {
+    for (const { command } of batch) for (const id of this.#places.walletsOf(command)) this.#locked.delete(id)
+  }
+
+  /** Lets the commands on locked wallets wait by themselves. @returns the rest of the batch, which can go on */
+  #setAside(batch: readonly Waiting[], walletIds: readonly string[]): Waiting[] {
+    for (const id of walletIds) this.#locked.add(id)
+    const rest = [...batch]
+    const taken = this.#take(rest, this.#locked)
+    for (const { queue } of this.#tracks) taken.push(...this.#take(queue, this.#locked))
+    this.#siding.queue.push(...taken)
+    this.#siding.queue.sort((a, b) => a.since - b.since)
+    this.#schedule()
+    return rest
   }
 
   #startBatch(track: Track): void {
@@ -149,7 +233,7 @@ export class Lane {
     // Whoever is not answered in time may learn from the same key what became of the command: the batch itself goes on.
     const deadline = oldest.since + ANSWER_MS_MAX
     const overdue = setTimeout(() => rejectAll(batch, storageUnavailable(undefined)), deadline - performance.now())
-    void this.#run(track.store, batch, deadline).finally(() => {
+    void this.#run(track, batch, deadline).finally(() => {
       clearTimeout(overdue)
       track.busy = false
       this.#startBatch(track)
@@ -158,34 +242,62 @@ export class Lane {
   }
 
   /** Runs a batch to its answers, again and again until its deadline where it may help. Never throws. */
-  async #run(store: BatchStore, batch: readonly Waiting[], deadline: number): Promise<void> {
+  async #run(track: Track, batch: readonly Waiting[], deadline: number): Promise<void> {
     for (let attempt = 1; batch.length > 0; attempt += 1) {
+      const startedAt = performance.now()
+      const ended = (outcome: 'committed' | 'failed') =>
+        this.#watch?.batchEnded(batch.length, (performance.now() - startedAt) / 1_000, outcome)
       try {
-        const answers = await store.transact(batch.map((waiting) => waiting.command))
+        const answers = await track.store.transact(batch.map((waiting) => waiting.command))
         for (const [index, waiting] of batch.entries()) waiting.resolve(answers[index] as Answer)
+        ended('committed')
+        for (const { status, body } of answers) if (status >= 400) this.#watch?.refused(codeOfProblem(body))
+        this.#storageFailedAt = Number.NEGATIVE_INFINITY
+        track.batchMs += LAST_BATCH_WEIGHT * (performance.now() - startedAt - track.batchMs)
+        if (track === this.#siding) this.#unlock(batch)
         return
       } catch (error) {
+        ended('failed')
         const failure = classify(error)
-        if (failure === 'fault') return this.#isolate(store, batch, error, deadline)
+        if (failure === 'fault') return this.#isolate(track, batch, error, deadline)
+        if (error instanceof WalletsLocked && error.walletIds.length > 0) {
+          this.#log.warn(
+            { err: error, attempt, commands: batch.length, wallets: error.walletIds.length },
+            'wallets are locked by somebody else',
+          )
+          if (track !== this.#siding) {
+            batch = this.#setAside(batch, error.walletIds)
+            continue
+          }
+          const free = [...batch]
+          const locked = this.#take(free, new Set(error.walletIds))
+          if (free.length > 0) {
+            await this.#run(track, free, deadline)
+            batch = locked
+            continue
+          }
+        }
         const pauseMs = jitter(attempt)
         const exhausted = performance.now() + pauseMs > deadline
         this.#log.warn({ err: error, failure, attempt, commands: batch.length, exhausted }, 'a batch failed')
+        if (failure === 'storage') this.#storageFailedAt = performance.now()
         if (exhausted || failure === 'storage') return rejectAll(batch, storageUnavailable(error))
+        this.#watch?.batchRetried(failure)
         await delay(pauseMs)
       }
     }
   }
 
   /** Finds the command whose data the database refuses, by halves: it fails alone, the others go on in order. */
-  async #isolate(store: BatchStore, batch: readonly Waiting[], error: unknown, deadline: number): Promise<void> {
+  async #isolate(track: Track, batch: readonly Waiting[], error: unknown, deadline: number): Promise<void> {
     if (batch.length === 1) {
       const requestId = batch[0]?.command.speaker.requestId
       this.#log.error({ err: error, requestId }, 'a command cannot be written')
       return rejectAll(batch, fail('internal', 'The command could not be carried out; nothing was changed.', undefined, error))
     }
     const middle = batch.length >> 1
-    await this.#run(store, batch.slice(0, middle), deadline)
-    await this.#run(store, batch.slice(middle), deadline)
+    await this.#run(track, batch.slice(0, middle), deadline)
+    await this.#run(track, batch.slice(middle), deadline)
   }
 }
 
@@ -194,7 +306,12 @@ function refuseOverdue(track: Track): void {
   const before = performance.now() - ANSWER_MS_MAX
   const inTime = track.queue.findIndex((waiting) => waiting.since >= before)
   const overdue = inTime === 0 ? [] : track.queue.splice(0, inTime < 0 ? track.queue.length : inTime)
-  for (const waiting of overdue) waiting.reject(fail('overloaded', 'The command waited too long for its turn.', retryAfter))
+  for (const waiting of overdue) waiting.reject(overloaded('The command waited too long for its turn.'))
+}
+
+/** Whether one more would wait too long. A whole batch may always wait, however slow the database is. */
+function isBehind({ queue, batchMs }: Track): boolean {
+  return queue.length >= BATCH_MAX && (queue.length / BATCH_MAX) * batchMs > TURN_MS_MAX
 }
 
 /** FNV-1a, 32 bits. */
@@ -205,6 +322,10 @@ function hashOf(name: string): number {
 }
 
 const retryAfter = { retry_after_seconds: RETRY_AFTER_SECONDS }
+
+function overloaded(detail: string): FareboxError {
+  return fail('overloaded', detail, retryAfter)
+}
 
 function storageUnavailable(cause: unknown): FareboxError {
   return fail(

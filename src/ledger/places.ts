@@ -41,6 +41,15 @@ export class Places {
     return row ? this.walletOfRow(row.table, row.id) : wallet && this.walletOf(speaker.clientId, wallet)
   }
 
+  /** The wallets that a command names, as far as they are known. */
+  walletsOf({ speaker, wallets, rows }: Command): string[] {
+    const found = [
+      ...wallets.map((wallet) => this.walletOf(speaker.clientId, wallet)),
+      ...rows.map(({ table, id }) => this.walletOfRow(table, id)),
+    ]
+    return found.filter((id) => id !== undefined)
+  }
+
   /** What a command is about: its first wallet where that is known, else the name that it gives. */
   subjectOf({ speaker, wallets: [wallet], rows: [row] }: Command): string {
     if (row) return this.walletOfRow(row.table, row.id) ?? row.id

@@ -1,10 +1,10 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { principalOf, speakerOf } from '../auth/guard.ts'
 import { hasScope, ownOwner } from '../auth/principal.ts'
 import { problemResponses } from '../http/openapi.ts'
-import { PROBLEM_MEDIA_TYPE, renderProblem } from '../http/problem.ts'
+import { codeOfProblem, PROBLEM_MEDIA_TYPE, renderProblem } from '../http/problem.ts'
 import { FareboxError, fail } from '../kernel/errors.ts'
 import type { Access } from './access.ts'
 import type { Answer } from './command.ts'
@@ -25,12 +25,13 @@ const PROBLEMS = [400, 401, 403, 404, 409, 413, 415, 422, 503]
 const PROBLEMS_OF_CREDITS = [...PROBLEMS, 402]
 
 /** Registers a POST route for each operation: parse, authorise, fingerprint, through the lane, answer. */
-export function operationRoutes(app: FastifyInstance, operations: readonly Operation[], lane: Pick<Lane, 'submit'>): void {
+export function operationRoutes(app: FastifyInstance, operations: readonly Operation[], lane: Pick<Lane, 'submit' | 'refusal'>): void {
   for (const operation of operations) {
     app.withTypeProvider<ZodTypeProvider>().post(
       operation.path,
       {
         config: { operation: operation.name, scope: operation.scope },
+        onRequest: refuseEarly(lane),
         schema: {
           operationId: operation.name,
           tags: [operation.tag],
@@ -52,6 +53,11 @@ export function operationRoutes(app: FastifyInstance, operations: readonly Opera
   }
 }
 
+/** Refuses what the lane would refuse before its body is read: reading it is most of the work. */
+export function refuseEarly(lane: Pick<Lane, 'refusal'>): onRequestHookHandler {
+  return (_request, _reply, done) => done(lane.refusal ?? undefined)
+}
+
 /** Who calls, for building commands. */
 export function callerOf(request: FastifyRequest): Caller {
   const speaker = speakerOf(request)
@@ -67,6 +73,7 @@ export function accessOf(request: FastifyRequest): Access {
 /** Sends a lane's answer as it stands: its body is JSON text already, byte for byte what a replay will see. */
 export function sendAnswer(reply: FastifyReply, answer: Answer): FastifyReply {
   if (answer.replayed) reply.header('idempotent-replayed', 'true')
+  if (answer.status >= 400) reply.request.refusalCode = codeOfProblem(answer.body)
   return reply
     .code(answer.status)
     .header('content-type', answer.status < 400 ? JSON_MEDIA_TYPE : PROBLEM_MEDIA_TYPE)

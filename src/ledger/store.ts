@@ -23,11 +23,24 @@ export interface RowStore<Row extends WalletRow = WalletRow> {
   update(rows: readonly Row[]): Statement
 }
 
+/** Somebody else holds wallets of a batch locked, and for longer than a batch takes. Nothing was written. */
+export class WalletsLocked extends Error {
+  override readonly name = 'WalletsLocked'
+  readonly walletIds: readonly string[]
+  /** What the server said, `lock_not_available`. */
+  readonly code = '55P03'
+
+  constructor(walletIds: readonly string[], cause: unknown) {
+    super('wallets are locked', { cause })
+    this.walletIds = walletIds
+  }
+}
+
 /** Runs batches of commands, each in one database transaction. */
 export interface BatchStore {
   /**
    * Locks, loads, decides and writes one batch, and returns the answers after COMMIT.
-   * @throws what the database said. Unless it is a refusal of COMMIT itself nothing was written; when the connection was lost
+   * @throws WalletsLocked, or what the database said. Unless it is a refusal of COMMIT itself nothing was written; when the connection was lost
    * around COMMIT nobody knows, and the batch has to go through again for its idempotency records to tell.
    */
   transact(batch: readonly Command[]): Promise<Answer[]>

@@ -1,8 +1,10 @@
-import { type PriceQuarantine, Prisma, type PrismaClient } from '../generated/prisma/client.ts'
+import type { PriceQuarantine, Prisma, PrismaClient } from '../generated/prisma/client.ts'
 import { fail } from '../kernel/errors.ts'
 import { newId } from '../kernel/ids.ts'
 import { type Instant, toWireTime } from '../kernel/time.ts'
 import type { Speaker } from '../ledger/book.ts'
+import { addingVersion, asJson, audit, auditRow, type Tx, takesEffect } from '../ledger/versions-prisma.ts'
+import { databaseClock, isUniqueViolation } from '../platform/prisma.ts'
 import { inOrder, type Rates } from './pools.ts'
 import {
   type Alias,
@@ -20,14 +22,8 @@ import {
 } from './prices.ts'
 import type { HistoryFilter, NewVersion, PriceStore, ProposedPrice, Quarantined, QuarantineStatus, Recorded, VersionKind } from './store.ts'
 
-/** A request that took a moment to arrive does not lie in the past. */
-const PAST_TOLERANCE_MS = 1_000
 /** An import of all public models writes thousands of rows. */
 const IMPORT_TIMEOUT_MS = 60_000
-
-const UNIQUE_VIOLATION = 'P2002'
-
-type Tx = Prisma.TransactionClient
 
 /** Prices on PostgreSQL: insert-only, each version with its author, and with an audit row when somebody adds it. */
 export function priceStore(prisma: PrismaClient): PriceStore {
@@ -54,11 +50,8 @@ export function priceStore(prisma: PrismaClient): PriceStore {
 
     add: (added, effectiveFrom, reason, speaker) =>
       inTransaction(prisma, async (tx) => {
-        const now = await clock(tx)
-        if (effectiveFrom !== null && effectiveFrom < now - PAST_TOLERANCE_MS) {
-          throw fail('effective_from_past', `It is ${toWireTime(now)}; a price that was in force stays in force.`)
-        }
-        return addVersion(tx, added, { from: effectiveFrom ?? now, now, reason, speaker })
+        const { now, from } = await takesEffect(tx, effectiveFrom, 'a price that was in force stays in force')
+        return addVersion(tx, added, { from: from.getTime(), now: now.getTime(), reason, speaker })
       }),
 
     async seed(versions, effectiveFrom) {
@@ -93,7 +86,7 @@ export function priceStore(prisma: PrismaClient): PriceStore {
 
     applyImport: ({ source, insert: listed, quarantine, supersede, unchanged, skipped }, reason, speaker) =>
       inTransaction(prisma, async (tx) => {
-        const now = await clock(tx)
+        const now = await databaseClock(tx)
         const createdAt = new Date(now)
         const id = newId()
         await tx.priceImport.create({
@@ -162,7 +155,7 @@ export function priceStore(prisma: PrismaClient): PriceStore {
 
     decide: (id, accept, reason, speaker) =>
       inTransaction(prisma, async (tx) => {
-        const now = await clock(tx)
+        const now = await databaseClock(tx)
         const decided = { decidedBy: speaker.actor, decidedReason: reason, decidedAt: new Date(now) }
         // The row lock makes one of two deciders wait, and find the proposal decided.
         const { count } = await tx.priceQuarantine.updateMany({
@@ -173,7 +166,8 @@ export function priceStore(prisma: PrismaClient): PriceStore {
         if (!row) throw fail('quarantine_not_found', 'No proposal has this id.')
         if (count === 0) throw fail('quarantine_decided', `It was ${row.status} by ${row.decidedBy}.`)
         if (!accept) {
-          await audit(tx, { action: 'price.reject', kind: 'quarantine', id, before: null, after: row.proposal, now, reason, speaker })
+          const about = { action: 'price.reject', targetKind: 'quarantine', targetId: id, after: row.proposal }
+          await audit(tx, { ...about, reason, speaker, createdAt: decided.decidedAt })
           return toQuarantined(row)
         }
         const listing = row.proposal as unknown as ModelListing
@@ -184,23 +178,8 @@ export function priceStore(prisma: PrismaClient): PriceStore {
   }
 }
 
-async function inTransaction<T>(prisma: PrismaClient, work: (tx: Tx) => Promise<T>): Promise<T> {
-  try {
-    return await prisma.$transaction(work, { timeout: IMPORT_TIMEOUT_MS })
-  } catch (error) {
-    if (isUniqueViolation(error))
-      throw fail('version_exists', 'There is a version that takes effect at this time already.', undefined, error)
-    throw error
-  }
-}
-
-function isUniqueViolation(error: unknown): boolean {
-  return error instanceof Prisma.PrismaClientKnownRequestError && error.code === UNIQUE_VIOLATION
-}
-
-async function clock(tx: Tx): Promise<Instant> {
-  const [row] = await tx.$queryRaw<[{ now: Date }]>`select clock_timestamp() as now`
-  return row.now.getTime()
+function inTransaction<T>(prisma: PrismaClient, work: (tx: Tx) => Promise<T>): Promise<T> {
+  return addingVersion(() => prisma.$transaction(work, { timeout: IMPORT_TIMEOUT_MS }))
 }
 
 interface Adding {
@@ -220,13 +199,13 @@ async function addVersion(
   await insert(tx, added, row)
   await audit(tx, {
     action: `price.${added.kind}`,
-    kind: added.kind,
-    id: row.id,
+    targetKind: added.kind,
+    targetId: row.id,
     before,
     after: { ...added.version, effectiveFrom: toWireTime(from) },
-    now,
     reason,
     speaker,
+    createdAt: row.createdAt,
   })
   return { id: row.id, effectiveFrom: from }
 }
@@ -253,13 +232,13 @@ async function addListed(
     data: rows.map(({ listing, from, row }) =>
       auditRow({
         action: 'price.model',
-        kind: 'model',
-        id: row.id,
+        targetKind: 'model',
+        targetId: row.id,
         before: before.get(listing.model) ?? null,
         after: { ...listing, source, effectiveFrom: toWireTime(from) },
-        now,
         reason,
         speaker,
+        createdAt: row.createdAt,
       }),
     ),
   })
@@ -361,42 +340,6 @@ async function readHistory(
 /** A filter without the parts that are not set. */
 function given<Filter extends object>(filter: Filter): { [Name in keyof Filter]?: Exclude<Filter[Name], undefined> } {
   return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined)) as never
-}
-
-interface Audited {
-  readonly action: string
-  readonly kind: string
-  readonly id: string
-  readonly before: unknown
-  readonly after: unknown
-  readonly now: Instant
-  readonly reason: string
-  readonly speaker: Speaker
-}
-
-function auditRow({ action, kind, id, before, after, now, reason, speaker }: Audited) {
-  return {
-    id: newId(),
-    clientId: speaker.clientId,
-    actor: speaker.actor,
-    action,
-    targetKind: kind,
-    targetId: id,
-    reason,
-    before: before === null ? Prisma.DbNull : asJson(before),
-    after: after === null ? Prisma.DbNull : asJson(after),
-    requestId: speaker.requestId,
-    createdAt: new Date(now),
-  }
-}
-
-async function audit(tx: Tx, entry: Audited): Promise<void> {
-  await tx.auditEntry.create({ data: auditRow(entry) })
-}
-
-/** JSON with amounts as decimal strings. */
-function asJson(value: unknown): Prisma.InputJsonValue {
-  return JSON.parse(JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? part.toString() : part)))
 }
 
 function dated(row: { id: string; effectiveFrom: Date }): Version {

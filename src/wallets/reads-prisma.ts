@@ -6,6 +6,7 @@ import { type Access, mine, mineAt } from '../ledger/access.ts'
 import type { WalletRef } from '../ledger/command.ts'
 import type { CounterAccount, TransactionKind } from '../ledger/transaction.ts'
 import type { Wallet, WalletStatus } from '../ledger/wallet.ts'
+import { databaseClock, isUniqueViolation } from '../platform/prisma.ts'
 import type { Usage } from '../pricing/pools.ts'
 import type { Settings } from './configure.ts'
 import type { StoredTransaction } from './schemas.ts'
@@ -43,7 +44,7 @@ export function walletReads(prisma: PrismaClient) {
   return {
     /** Opens an empty wallet; null when the owner has one already. */
     async open(clientId: string, owner: { kind: string; id: string }, settings: Settings): Promise<Wallet | null> {
-      const now = new Date()
+      const now = new Date(await databaseClock(prisma))
       try {
         const row = await prisma.wallet.create({
           data: {
@@ -61,7 +62,7 @@ export function walletReads(prisma: PrismaClient) {
         })
         return walletFromPrisma(row)
       } catch (error) {
-        if (error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002') return null
+        if (isUniqueViolation(error)) return null
         throw error
       }
     },

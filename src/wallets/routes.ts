@@ -216,7 +216,7 @@ export function walletRoutes(app: FastifyInstance, services: WalletServices): vo
     async (request) => {
       const wallet = await findWallet(request, request.params.wallet)
       const open = request.query.open === 'true'
-      const now = Date.now()
+      const now = await services.grantReads.now()
       return paginate(
         {
           name: 'grants',

@@ -1,14 +1,14 @@
-import { type BonusRuleVersion, Prisma, type PrismaClient, type Promotion as PromotionRow } from '../../generated/prisma/client.ts'
+import type { BonusRuleVersion, Prisma, PrismaClient, Promotion as PromotionRow } from '../../generated/prisma/client.ts'
 import { fail, refusal } from '../../kernel/errors.ts'
 import { newId } from '../../kernel/ids.ts'
 import { DAY_MS, type Instant, toWireTime } from '../../kernel/time.ts'
 import type { Speaker } from '../../ledger/book.ts'
 import { done, type Outcome, refuse } from '../../ledger/command.ts'
+import { addingVersion, audit, takesEffect } from '../../ledger/versions-prisma.ts'
+import { databaseClock, isUniqueViolation } from '../../platform/prisma.ts'
 import type { BonusRule, NewBonusRule } from './bonus-rule.ts'
 import type { NewPromotion, Promotion } from './promotion.ts'
 
-/** A request that took a moment to arrive does not lie in the past. */
-const PAST_TOLERANCE_MS = 1_000
 /** A claim whose order is not paid holds its place among the redemptions for so long: as long as a page of Stripe's can be paid. */
 const CLAIM_MS = DAY_MS
 
@@ -50,52 +50,44 @@ export function promotionStore(prisma: PrismaClient) {
 
     /** Adds a version of a rule. @throws FareboxError `effective_from_past`, `version_exists` */
     addRule: (rule: NewBonusRule, effectiveFrom: Instant | null, reason: string, speaker: Speaker): Promise<BonusRule> =>
-      unique('version_exists', 'There is a version that takes effect at this time already.', () =>
+      addingVersion(() =>
         prisma.$transaction(async (tx) => {
-          const now = await clock(tx)
-          if (effectiveFrom !== null && effectiveFrom < now.getTime() - PAST_TOLERANCE_MS) {
-            throw fail('effective_from_past', `It is ${toWireTime(now.getTime())}; what was in force stays as it was.`)
-          }
-          const from = effectiveFrom === null ? now : new Date(effectiveFrom)
+          const { now, from } = await takesEffect(tx, effectiveFrom, 'what was in force stays as it was')
           const data = { ...rule, id: newId(), effectiveFrom: from, createdBy: speaker.actor, createdAt: now }
           const row = await tx.bonusRuleVersion.create({ data })
-          await audit(
-            tx,
-            'bonusRule.set',
-            'bonus_rule',
-            row.id,
-            { ...describeRule(rule), from: toWireTime(from.getTime()) },
-            reason,
-            speaker,
-            now,
-          )
+          const after = { ...describeRule(rule), from: toWireTime(from.getTime()) }
+          await audit(tx, { action: 'bonusRule.set', targetKind: 'bonus_rule', targetId: row.id, after, reason, speaker, createdAt: now })
           return ruleFromPrisma(row)
         }),
       ),
 
     /** Adds a promotion. @throws FareboxError `promotion_exists` */
-    addPromotion: (promotion: NewPromotion, reason: string, speaker: Speaker): Promise<Promotion> =>
-      unique('promotion_exists', `There is a promotion with the code ${promotion.code} already.`, () =>
-        prisma.$transaction(async (tx) => {
-          const now = await clock(tx)
+    async addPromotion(promotion: NewPromotion, reason: string, speaker: Speaker): Promise<Promotion> {
+      try {
+        return await prisma.$transaction(async (tx) => {
+          const now = new Date(await databaseClock(tx))
           const { startsAt, endsAt, ...rest } = promotion
           const times = { startsAt: new Date(startsAt), endsAt: endsAt === null ? null : new Date(endsAt), createdAt: now }
           const row = await tx.promotion.create({ data: { ...rest, ...times, id: newId(), createdBy: speaker.actor } })
-          await audit(tx, 'promotion.add', 'promotion', row.id, { code: promotion.code }, reason, speaker, now)
+          await audit(tx, { ...aboutPromotion(row), action: 'promotion.add', reason, speaker, createdAt: now })
           return promotionFromPrisma(row)
-        }),
-      ),
+        })
+      } catch (error) {
+        if (!isUniqueViolation(error)) throw error
+        throw fail('promotion_exists', `There is a promotion with the code ${promotion.code} already.`, undefined, error)
+      }
+    },
 
     /** Ends a promotion now. What was redeemed stays. @returns null where there is none with this id */
     endPromotion: (id: string, reason: string, speaker: Speaker): Promise<Promotion | null> =>
       prisma.$transaction(async (tx) => {
-        const now = await clock(tx)
+        const now = new Date(await databaseClock(tx))
         const row = await tx.promotion.findUnique({ where: { id } })
         if (!row) return null
         if (row.endsAt !== null && row.endsAt <= now) return promotionFromPrisma(row)
         // One that has not begun never does.
         const endsAt = row.startsAt < now ? now : new Date(row.startsAt.getTime() + 1)
-        await audit(tx, 'promotion.end', 'promotion', id, { code: row.code }, reason, speaker, now)
+        await audit(tx, { ...aboutPromotion(row), action: 'promotion.end', reason, speaker, createdAt: now })
         return promotionFromPrisma(await tx.promotion.update({ where: { id }, data: { endsAt } }))
       }),
 
@@ -117,7 +109,7 @@ export function promotionStore(prisma: PrismaClient) {
      */
     claim: (code: string, walletId: string, withPurchase: boolean): Promise<Outcome<{ promotion: Promotion; redemptionId: string }>> =>
       prisma.$transaction(async (tx) => {
-        const now = await clock(tx)
+        const now = new Date(await databaseClock(tx))
         const [locked] = await tx.$queryRaw<{ id: string }[]>`select id from promotions where code = ${code} for update`
         const row = locked ? await tx.promotion.findUnique({ where: { id: locked.id } }) : null
         if (!row || row.startsAt > now) return refuse(refusal('promotion_not_found', `There is no promotion with the code ${code}.`))
@@ -150,34 +142,8 @@ export function promotionStore(prisma: PrismaClient) {
   }
 }
 
-type Tx = Prisma.TransactionClient
-
-async function clock(tx: Tx): Promise<Date> {
-  const [row] = await tx.$queryRaw<[{ now: Date }]>`select clock_timestamp() as now`
-  return row.now
-}
-
-async function unique<T>(code: 'version_exists' | 'promotion_exists', detail: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work()
-  } catch (error) {
-    if (error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002') throw fail(code, detail, undefined, error)
-    throw error
-  }
-}
-
-async function audit(
-  tx: Tx,
-  action: string,
-  targetKind: string,
-  targetId: string,
-  after: Prisma.InputJsonObject,
-  reason: string,
-  speaker: Speaker,
-  createdAt: Date,
-): Promise<void> {
-  const { clientId, actor, requestId } = speaker
-  await tx.auditEntry.create({ data: { id: newId(), clientId, actor, action, targetKind, targetId, reason, after, requestId, createdAt } })
+function aboutPromotion({ id, code }: PromotionRow) {
+  return { targetKind: 'promotion', targetId: id, after: { code } }
 }
 
 function describeRule({ rule, kind, currency, fromAmount, percent, mostCredits, enabled }: NewBonusRule): Prisma.InputJsonObject {

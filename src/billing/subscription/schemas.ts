@@ -5,7 +5,7 @@ import { formatCredits, parseCredits } from '../../kernel/credits.ts'
 import { toWireId } from '../../kernel/ids.ts'
 import { toWireTime, toWireTimeOrNull } from '../../kernel/time.ts'
 import { formatMoney, parseMoney } from '../money.ts'
-import { currency, money, moneyOut, returnUrl } from '../schemas.ts'
+import { checkPrice, currency, money, moneyOut, returnUrl } from '../schemas.ts'
 import type { NewPlan, Plan } from './plan.ts'
 import { STATUSES, type Subscription } from './subscription.ts'
 
@@ -48,11 +48,7 @@ export const planBody = z
     effective_from: field.time.optional().meta({ description: 'A time ahead; now when absent' }),
     reason: field.text(500),
   })
-  .superRefine(({ price, currency: code }, context) => {
-    const amount = parseMoney(price, code)
-    if (amount === null) context.addIssue({ code: 'custom', path: ['price'], message: `must not have more decimals than ${code} has` })
-    if (amount === 0n) context.addIssue({ code: 'custom', path: ['price'], message: 'must be more than 0' })
-  })
+  .superRefine(checkPrice)
   .meta({ id: 'PlanRequest' })
 
 export function newPlan(body: z.output<typeof planBody>): NewPlan {

@@ -11,6 +11,7 @@ import type { PaymentReads } from '../payments-prisma.ts'
 import { addOrder, type Order } from '../place-order.ts'
 import { priceOrder, withBonuses } from '../price-order.ts'
 import type { BonusRule } from '../promotion/bonus-rule.ts'
+import { retryDelayMs } from '../retry.ts'
 import type { SyncOutcome } from '../sync.ts'
 import type { Outbox, WaitingEvent } from './outbox.ts'
 import type { TopUpReads } from './reads-prisma.ts'
@@ -35,7 +36,6 @@ export interface TopUpPorts {
 const CLAIMED_AT_ONCE = 50
 /** Longer than the provider may take. */
 const LEASE_MS = 120_000
-const RETRY_MS_MIN = 1_000
 const RETRY_MS_MAX = 600_000
 const RESUMED_AT_ONCE = 500
 
@@ -63,7 +63,7 @@ async function runOne(ports: TopUpPorts, walletId: string, events: readonly Wait
     // The attempt stays under way, with its key at the provider: the next try goes on with it.
     const attempts = Math.max(...events.map((event) => event.attempts))
     ports.log.warn({ err: error, walletId, attempts }, 'a top-up will be tried again')
-    await ports.outbox.postpone(ids, Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** (attempts - 1)) * (0.5 + Math.random() / 2))
+    await ports.outbox.postpone(ids, retryDelayMs(attempts, RETRY_MS_MAX))
   }
 }
 
