@@ -23,8 +23,10 @@ import { document, tidy } from './http/document.ts'
 import { errorHandlerPlugin } from './http/error-handler.ts'
 import { errorPagePlugin } from './http/error-page.ts'
 import { jsonBodyPlugin } from './http/json-body.ts'
+import { measurePlugin, metricsPlugin } from './http/measure.ts'
 import { opsPlugin } from './http/ops.ts'
 import { serverOptions } from './http/options.ts'
+import { rateLimitPlugin } from './http/rate-limit.ts'
 import { serializerCompiler, validatorCompiler } from './http/zod.ts'
 import { operationRoutes } from './ledger/routes.ts'
 import type { Logger } from './platform/logger.ts'
@@ -36,24 +38,7 @@ import type { Rooms } from './wire.ts'
 
 /** Builds the HTTP application, apart from listening: plugins in order, then routes. */
 export async function buildApp(config: Config, rooms: Rooms, logger: Logger): Promise<FastifyInstance> {
-  const app = fastify(serverOptions({ logger, trustProxy: config.TRUSTED_PROXIES.length > 0 ? config.TRUSTED_PROXIES : false }))
-  app.setValidatorCompiler(validatorCompiler)
-  app.setSerializerCompiler(serializerCompiler)
-
-  await app.register(contextPlugin, { allowedHosts: config.ALLOWED_HOSTS.length > 0 ? config.ALLOWED_HOSTS : null })
-  await app.register(errorHandlerPlugin)
-  await app.register(jsonBodyPlugin)
-  if (config.ALLOWED_ORIGINS.length > 0) await app.register(corsPlugin, { allowedOrigins: config.ALLOWED_ORIGINS })
-  await app.register(guardPlugin, {
-    store: rooms.keys,
-    jwt: {
-      issuer: config.JWT_ISSUER,
-      audience: config.JWT_AUDIENCE,
-      secret: config.JWT_SECRET ?? null,
-      jwksUrl: config.JWKS_URL ?? null,
-    },
-    publicPrefixes: ['/docs'],
-  })
+  const app = await withHooks(config, rooms, logger)
   await app.register(swagger, {
     openapi: document,
     transform: jsonSchemaTransform,
@@ -62,7 +47,7 @@ export async function buildApp(config: Config, rooms: Rooms, logger: Logger): Pr
   if (config.DOCS) await app.register(swaggerUi, { routePrefix: '/docs' })
 
   await app.register(errorPagePlugin)
-  await app.register(opsPlugin, { checks: { database: rooms.ping } })
+  await addProbes(app, config, rooms)
   await app.register(async (v1) => {
     const { lane, operations } = rooms
     operationRoutes(v1, [...operations.batchable, ...operations.others], lane)
@@ -90,6 +75,7 @@ export async function buildApp(config: Config, rooms: Rooms, logger: Logger): Pr
       isActive: isActiveIn(rooms.keys),
       allowedOrigins: config.ALLOWED_ORIGINS,
       times: rooms.realtimeTimes,
+      count: rooms.metrics.feedConnections,
     })
   })
   if (config.NODE_ENV !== 'production') {
@@ -98,5 +84,61 @@ export async function buildApp(config: Config, rooms: Rooms, logger: Logger): Pr
     demoRoutes(app, { lane, keys, operations: operations.batchable, wallets, reservations, prices, gateway, packages, orders, promotions })
   }
   await app.ready()
+  return app
+}
+
+/** What a process answers that only runs jobs: probes and metrics. */
+export async function buildWorkerApp(config: Config, rooms: Rooms, logger: Logger): Promise<FastifyInstance> {
+  const app = await withHooks(config, rooms, logger)
+  await addProbes(app, config, rooms)
+  await app.ready()
+  return app
+}
+
+async function addProbes(app: FastifyInstance, config: Config, rooms: Rooms): Promise<void> {
+  await app.register(opsPlugin, { checks: { database: rooms.ping, storage: rooms.checkStorage } })
+  if (config.METRICS_PORT === undefined) await app.register(metricsPlugin, { metrics: rooms.metrics })
+}
+
+/** What every request passes, whatever its route. */
+async function withHooks(config: Config, rooms: Rooms, logger: Logger): Promise<FastifyInstance> {
+  const app: FastifyInstance = fastify(
+    serverOptions({ logger, trustProxy: config.TRUSTED_PROXIES.length > 0 ? config.TRUSTED_PROXIES : false }),
+  )
+  app.setValidatorCompiler(validatorCompiler)
+  app.setSerializerCompiler(serializerCompiler)
+
+  await app.register(contextPlugin, { allowedHosts: config.ALLOWED_HOSTS.length > 0 ? config.ALLOWED_HOSTS : null })
+  const { metrics, tracing } = rooms
+  await app.register(measurePlugin, {
+    onAnswered(answered) {
+      metrics.answered(answered.operation, answered.status, answered.seconds)
+      tracing?.request(answered)
+    },
+  })
+  await app.register(errorHandlerPlugin, { onRefused: metrics.refused })
+  await app.register(jsonBodyPlugin)
+  if (config.ALLOWED_ORIGINS.length > 0) await app.register(corsPlugin, { allowedOrigins: config.ALLOWED_ORIGINS })
+  await app.register(rateLimitPlugin, {
+    perMinute: {
+      usage: config.RATE_LIMIT_USAGE,
+      reads: config.RATE_LIMIT_READS,
+      admin: config.RATE_LIMIT_ADMIN,
+      public: config.RATE_LIMIT_PUBLIC,
+    },
+    shared: rooms.sharedCounters,
+    speakerOf: ({ principal }) => principal && `${principal.clientId}:${principal.actor}`,
+  })
+  await app.register(guardPlugin, {
+    admitStranger: app.admitStranger,
+    store: rooms.keys,
+    jwt: {
+      issuer: config.JWT_ISSUER,
+      audience: config.JWT_AUDIENCE,
+      secret: config.JWT_SECRET ?? null,
+      jwksUrl: config.JWKS_URL ?? null,
+    },
+    publicPrefixes: ['/docs'],
+  })
   return app
 }

@@ -28,7 +28,7 @@ const EXIT_USAGE = 2
 const ports: Ports = {
   env: process.env,
   migrationsDir: fileURLToPath(new URL('../prisma/migrations', import.meta.url)),
-  startService: async (env) => (await import('./main.ts')).start(env),
+  startService: async (env, role) => (await import('./main.ts')).start(env, role),
   seedLists: async (url) => (await import('./prepare.ts')).seedLists(url),
   async openLane(url) {
     const [{ createRooms }, { createLogger }] = await Promise.all([import('./wire.ts'), import('./platform/logger.ts')])

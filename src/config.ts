@@ -3,6 +3,7 @@ import { z } from 'zod'
 /** The environment, parsed once at the start and passed on as an argument. An import never reads it. */
 
 const port = z.coerce.number().int().min(0).max(65_535)
+const perMinute = z.coerce.number().int().min(1).max(1_000_000_000)
 const flag = z.enum(['true', 'false']).transform((text) => text === 'true')
 const list = z.string().transform((text) =>
   text
@@ -25,6 +26,8 @@ const environment = z.object({
   PORT: port.default(8080),
   /** PostgreSQL 15 or later. Without it, development starts its own in DATA_DIR. */
   DATABASE_URL: postgresUrl.optional(),
+  /** Of a role that owns the tables, for `farebox migrate`, so that the one of DATABASE_URL need not. */
+  MIGRATION_DATABASE_URL: postgresUrl.optional(),
   /** The embedded database and the files of a development installation. */
   DATA_DIR: z.string().min(1).default('.farebox'),
   /** Signs and verifies the tokens of people (HS256). */
@@ -45,6 +48,14 @@ const environment = z.object({
     .string()
     .regex(/^rediss?:\/\//, 'must start with redis:// or rediss://')
     .optional(),
+  /** Requests a minute that one API key or person may send: to reserve, commit and whatever else writes … */
+  RATE_LIMIT_USAGE: perMinute.default(3_000_000),
+  /** … to read … */
+  RATE_LIMIT_READS: perMinute.default(600_000),
+  /** … and to administrate. */
+  RATE_LIMIT_ADMIN: perMinute.default(60_000),
+  /** Requests a minute from one address that no valid credential speaks for: wrong ones, sockets that open, webhooks, pages. */
+  RATE_LIMIT_PUBLIC: perMinute.default(60_000),
   /** Takes payments by Stripe: `sk_…` or `rk_…`. Without it development has a sandbox, and production takes none. */
   STRIPE_SECRET_KEY: z
     .string()
@@ -60,11 +71,15 @@ const environment = z.object({
   CHECKOUT_RETURN_URL: z.url({ protocol: /^https?$/ }).optional(),
   /** Origins that purchases may name to send customers to. */
   CHECKOUT_RETURN_ORIGINS: origins.default([]),
+  /** Where /metrics is served to everyone who reaches it, apart from the service. Without it a key with the scope `metrics:read` is asked for. */
+  METRICS_PORT: port.optional(),
+  METRICS_HOST: z.string().min(1).default('127.0.0.1'),
+  /** The base URL of an OpenTelemetry collector (OTLP over HTTP); without it no spans are made. */
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.url({ protocol: /^https?$/ }).optional(),
+  OTEL_SERVICE_NAME: z.string().min(1).default('farebox'),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   /** Serve /docs. On in development, off in production unless set. */
   DOCS: flag.optional(),
-  /** Run the background jobs in this process. */
-  JOBS: flag.default(true),
 })
 
 export type Environment = z.output<typeof environment>
@@ -95,6 +110,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     throw new ConfigError(parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`))
   }
   const config = parsed.data
+  if (config.METRICS_PORT !== undefined && config.METRICS_PORT !== 0 && config.METRICS_PORT === config.PORT) {
+    throw new ConfigError(['METRICS_PORT: must be another port than PORT, or absent'])
+  }
   // Without one everybody could sign.
   if (config.STRIPE_SECRET_KEY && config.STRIPE_WEBHOOK_SECRET.length === 0) {
     throw new ConfigError(['STRIPE_WEBHOOK_SECRET: is required with STRIPE_SECRET_KEY (whsec_…, from the webhook endpoint in Stripe)'])
@@ -108,6 +126,16 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     if (missing.length > 0) throw new ConfigError(missing)
   }
   return Object.freeze({ ...config, DOCS: config.DOCS ?? config.NODE_ENV !== 'production' })
+}
+
+/** What of a configuration nobody may see, as it was given. */
+export function secretsOf(config: Config): string[] {
+  const passwords = [config.DATABASE_URL, config.REDIS_URL].flatMap((url) => {
+    const password = url !== undefined && URL.canParse(url) ? new URL(url).password : ''
+    return /%(?![0-9A-Fa-f]{2})/.test(password) ? [password] : [password, decodeURIComponent(password)]
+  })
+  const secrets = [config.JWT_SECRET, config.STRIPE_SECRET_KEY, ...config.STRIPE_WEBHOOK_SECRET, ...passwords]
+  return [...new Set(secrets)].filter((secret) => secret !== undefined && secret !== '') as string[]
 }
 
 /** Who takes payments. */

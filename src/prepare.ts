@@ -8,6 +8,8 @@ import { createKeyStore } from './auth/key-store-prisma.ts'
 import { PACKAGE_SEED } from './billing/package.ts'
 import { packageStore } from './billing/packages-prisma.ts'
 import type { Config } from './config.ts'
+import { installJobs } from './jobs/install.ts'
+import type { Role } from './jobs/role.ts'
 import { newId } from './kernel/ids.ts'
 import { startEmbedded } from './platform/embedded.ts'
 import type { Logger } from './platform/logger.ts'
@@ -29,7 +31,7 @@ export interface Prepared {
   readonly config: Config
   readonly databaseUrl: string
   /** Tells a person at the terminal what to do next. */
-  greet(url: string): void
+  greet(url: string, role: Role): void
   /** Stops the embedded database, where there is one. */
   stop(): Promise<void>
 }
@@ -45,14 +47,17 @@ export async function prepare(config: Config, logger: Logger): Promise<Prepared>
     const key = await withPrisma(database.url, async (prisma) => {
       // Tokens that name no client are of this one.
       const client = await createKeyStore(prisma).findOrCreateClient({ id: newId(), name: DEFAULT_CLIENT_NAME, createdAt: Date.now() })
-      if (!development) return null
+      if (!development) {
+        await examineRole(prisma, logger)
+        return null
+      }
       await seedInto(prisma)
       return firstKey(config, prisma, client.id)
     })
     return {
       config: complete,
       databaseUrl: database.url,
-      greet: (url) => (development ? greet(url, database.where, key, notes) : logger.info({ url }, 'listening')),
+      greet: (url, role) => (development ? greet(url, role, database.where, key, notes) : logger.info({ url, role }, 'listening')),
       stop: database.stop,
     }
   } catch (error) {
@@ -71,6 +76,7 @@ async function openDatabase(config: Config, logger: Logger): Promise<{ url: stri
 async function bringUpToDate(config: Config, url: string, logger: Logger): Promise<void> {
   if (config.NODE_ENV !== 'production') {
     await migrate(url, { dir: MIGRATIONS_DIR, log: logger })
+    await installJobs(url)
     return
   }
   const { pending } = await migrationStatus(url, { dir: MIGRATIONS_DIR })
@@ -93,6 +99,21 @@ function writeSecret(config: Config, name: string, secret: string): string {
   rmSync(file, { force: true })
   writeFileSync(file, `${secret}\n`, { mode: SECRET_MODE })
   return file
+}
+
+/**
+ * Triggers and rights hold nobody back who is a superuser, and an owner can take the triggers away.
+ * @throws for a superuser
+ */
+async function examineRole(prisma: PrismaClient, logger: Logger): Promise<void> {
+  const [role] = await prisma.$queryRaw<{ name: string; isSuperuser: boolean; mayChangeLedger: boolean }[]>`
+    select rolname::text as name, rolsuper as "isSuperuser", has_table_privilege('transactions', 'update, delete, truncate') as "mayChangeLedger"
+    from pg_roles where rolname = current_user`
+  if (role?.isSuperuser) {
+    throw new Error(`the database role "${role.name}" is a superuser; give DATABASE_URL one that is not ("farebox doctor" says which)`)
+  }
+  if (role?.mayChangeLedger)
+    logger.warn({ role: role.name }, 'the database role may change the ledger: give it to another role by MIGRATION_DATABASE_URL')
 }
 
 async function withPrisma<T>(url: string, work: (prisma: PrismaClient) => Promise<T>): Promise<T> {
@@ -147,8 +168,12 @@ function shown(file: string): string {
 }
 
 /* The greeting goes to the terminal as it stands: it is for a person, once. */
-function greet(url: string, where: string, key: FirstKey | null, notes: readonly string[]): void {
+function greet(url: string, role: Role, where: string, key: FirstKey | null, notes: readonly string[]): void {
   const lines = ['', `Farebox is ready at ${url} on ${where}.`]
+  if (role === 'worker') {
+    console.log([...lines, 'It runs the background jobs, and answers /healthz and /readyz only.', ''].join('\n'))
+    return
+  }
   if (key?.secret) lines.push('', `  Admin key, shown only now and kept in ${shown(key.file)}:`, `  ${key.secret}`)
   else if (key) lines.push(`  Admin key: ${shown(key.file)}`)
   for (const note of notes) lines.push(`  ${note}`)

@@ -30,7 +30,10 @@ import { createEstimator } from './estimates/estimate.ts'
 import { grantOperations } from './grants/operations.ts'
 import { grantReads } from './grants/reads-prisma.ts'
 import { grantStore } from './grants/store-pg.ts'
+import type { SharedCounters } from './http/counters.ts'
+import { createRedisCounters } from './http/counters-redis.ts'
 import { renderProblem } from './http/problem.ts'
+import { readBacklog } from './jobs/backlog-prisma.ts'
 import { clearOldAnswers } from './jobs/retention.ts'
 import { retentionStore } from './jobs/retention-store-prisma.ts'
 import { type JobRunner, startJobs } from './jobs/runner.ts'
@@ -42,7 +45,9 @@ import { Places } from './ledger/places.ts'
 import type { RowStore } from './ledger/store.ts'
 import { type Listening, listen } from './platform/listen-pg.ts'
 import type { Logger } from './platform/logger.ts'
-import { createPrisma } from './platform/prisma.ts'
+import { createMetrics, type Metrics } from './platform/metrics.ts'
+import { createPool, createPrisma } from './platform/prisma.ts'
+import type { Tracing } from './platform/tracing.ts'
 import { keepPriceBook, type PriceBookKeeper } from './pricing/price-book.ts'
 import type { PriceBook } from './pricing/prices.ts'
 import { priceStore } from './pricing/store-prisma.ts'
@@ -100,11 +105,18 @@ export interface Rooms {
   readonly feed: Feed
   readonly realtimeReads: RealtimeReads
   readonly realtimeTimes: RealtimeTimes
+  /** What all processes have counted of their requests; null without Redis. */
+  readonly sharedCounters: SharedCounters | null
   readonly check: ReturnType<typeof createCheck>
+  readonly metrics: Metrics
+  /** Null where no collector is configured. */
+  readonly tracing: Tracing | null
   /** Every money-moving operation, by room. */
   readonly operations: ReturnType<typeof operationsOf>
   /** Resolves when the database answers. */
   ping(): Promise<unknown>
+  /** Rejects where the database said of late that it cannot write. */
+  checkStorage(): Promise<void>
   /** Starts to learn of what other processes change. */
   listen(): void
   /** Starts the background jobs in this process. */
@@ -157,6 +169,7 @@ export interface RoomOptions {
   readonly payments?: Payments | null | undefined
   /** Where an owner goes after paying a top-up in person. */
   readonly checkoutReturnUrl?: string | undefined
+  readonly tracing?: Tracing | null | undefined
   /** Where they are not to be the usual ones. */
   readonly realtimeTimes?: Partial<RealtimeTimes> | undefined
 }
@@ -176,7 +189,10 @@ export async function createRooms(url: string, log: Logger, options: RoomOptions
 
 /** Wires the rooms; nothing connects before it is used. */
 export function wireRooms(url: string, log: Logger, options: RoomOptions = {}): Rooms {
-  const prisma = createPrisma(url)
+  const pool = createPool(url)
+  const prisma = createPrisma(url, pool)
+  const metrics = createMetrics()
+  const { tracing = null } = options
   const store = priceStore(prisma)
   const prices = keepPriceBook(store, log)
   const estimator = createEstimator(startCounterThread, log)
@@ -186,17 +202,30 @@ export function wireRooms(url: string, log: Logger, options: RoomOptions = {}): 
   const realtimeTimes = { ...REALTIME_TIMES, ...options.realtimeTimes }
   const bus = options.redisUrl ? createRedisBus(options.redisUrl, log, realtimeTimes) : NO_BUS
   const feed = new Feed({ reads: realtime, bus, render: balanceText, log }, realtimeTimes)
-  const batchStores = Array.from({ length: LANES }, (_, index) =>
+  const batchStore = (name: string) =>
     createBatchStore({
       url,
-      name: `farebox-lane-${index + 1}`,
+      name: `farebox-lane-${name}`,
       stores: ROW_STORES,
       renderRefusal: renderProblem,
       places,
       onCommitted: (changes) => feed.publish(changes),
-    }),
-  )
-  const lane = new Lane(batchStores, places, log)
+    })
+  const batchStores = Array.from({ length: LANES }, (_, index) => batchStore(`${index + 1}`))
+  const lane = new Lane(batchStores, batchStore('siding'), places, log, {
+    batchEnded(commands, seconds, outcome) {
+      metrics.batchEnded(commands, seconds, outcome)
+      tracing?.batch(commands, seconds, outcome)
+    },
+    batchRetried: metrics.batchRetried,
+    refused: metrics.refused,
+  })
+  metrics.readFrom({
+    queueDepth: () => lane.depth,
+    feed: () => ({ wallets: feed.size, staleSeconds: feed.staleSeconds, busUp: bus.isUp }),
+    pool: () => pool,
+    backlog: () => readBacklog(prisma),
+  })
   const { payments: provider = null } = options
   const sandbox = sandboxStore(prisma)
   const gateway = provider === null ? null : provider === 'sandbox' ? createSandboxGateway(sandbox) : createStripeGateway(provider.stripe)
@@ -215,13 +244,19 @@ export function wireRooms(url: string, log: Logger, options: RoomOptions = {}): 
     feed,
     realtimeReads: realtime,
     realtimeTimes,
+    sharedCounters: options.redisUrl ? createRedisCounters(options.redisUrl, log) : null,
     check: createCheck(readForCheck(prisma), () => prices.current(), estimate),
+    metrics,
+    tracing,
     operations: operationsOf(prices, estimate),
   }
   let listening: Listening | undefined
   return {
     ...rooms,
     ping: () => prisma.$queryRaw`select 1 as ok`,
+    async checkStorage() {
+      if (!lane.canStore) throw new Error('the database cannot write')
+    },
     startJobs: () =>
       startJobs(
         url,
@@ -229,7 +264,8 @@ export function wireRooms(url: string, log: Logger, options: RoomOptions = {}): 
           {
             name: 'sweep',
             everySeconds: SWEEP_SECONDS,
-            timeLimitSeconds: 60,
+            // A run that died holds the next one up, and no hold may be late by a minute. Two at once do no harm.
+            timeLimitSeconds: 20,
             run: () => sweep({ lane, reservations: rooms.reservationReads, grants: rooms.grantReads }),
           },
           {
@@ -258,6 +294,7 @@ export function wireRooms(url: string, log: Logger, options: RoomOptions = {}): 
             : []),
         ],
         log,
+        metrics,
       ),
     listen() {
       listening ??= listen(url, PRICES_CHANNEL, prices.refreshSoon, log)
@@ -269,6 +306,7 @@ export function wireRooms(url: string, log: Logger, options: RoomOptions = {}): 
       await lane.stop()
       // After the lane, so that its last changes are told.
       await feed.close()
+      rooms.sharedCounters?.close()
       await prisma.$disconnect()
     },
   }

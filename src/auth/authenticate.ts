@@ -13,8 +13,12 @@ const LOOKUPS_MAX = 500
 const BEARER = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i
 
 export interface Authenticator {
-  /** Who speaks, at once where the credential is known from the last seconds. @throws FareboxError `unauthenticated` */
-  authenticate(authorization: string | undefined): Principal | Promise<Principal>
+  /**
+   * Who speaks, at once where the credential is known from the last seconds.
+   * @param admitStranger asked before anything is done about a credential that was not good when it was last seen
+   * @throws FareboxError `unauthenticated`
+   */
+  authenticate(authorization: string | undefined, admitStranger?: () => Promise<void>): Principal | Promise<Principal>
   /** Stops believing a key that this process has just revoked. Others find out within `PRINCIPAL_KEPT_MS`. */
   forget(actor: string): void
 }
@@ -38,11 +42,12 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
   }
 
   /** Requests that arrive with the same credential while it is looked up wait for the same answer. */
-  function lookUpOnce(credential: string, credentialHash: string): Promise<Principal | null> {
+  function lookUpOnce(credential: string, credentialHash: string, admitStranger?: () => Promise<void>): Promise<Principal | null> {
     const running = pending.get(credentialHash)
     if (running) return running
     if (pending.size >= LOOKUPS_MAX) throw fail('overloaded', 'Too many unknown credentials at once.')
-    const lookup = lookUp(credential, credentialHash)
+    const stranger = admitStranger !== undefined && !cache.wasGood(credentialHash)
+    const lookup = (stranger ? admitStranger().then(() => lookUp(credential, credentialHash)) : lookUp(credential, credentialHash))
       .then((principal) => {
         // A failed look-up is not an answer and is not kept.
         cache.put(credentialHash, principal, clock())
@@ -54,14 +59,14 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
   }
 
   return {
-    authenticate(authorization) {
+    authenticate(authorization, admitStranger) {
       const credential = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1]
-      if (credential === undefined) throw refused()
+      if (credential === undefined) return refuse(admitStranger)
       const credentialHash = hash('sha256', credential, 'base64')
       const known = cache.get(credentialHash, clock())
       if (known) return known
-      if (known === null) throw refused()
-      return lookUpOnce(credential, credentialHash).then((principal) => {
+      if (known === null) return refuse(admitStranger)
+      return lookUpOnce(credential, credentialHash, admitStranger).then((principal) => {
         if (!principal || (principal.expiresAt !== null && clock() >= principal.expiresAt)) throw refused()
         return principal
       })
@@ -75,6 +80,13 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
 /** One answer for everything: which part was wrong is nobody's business. */
 function refused() {
   return fail('unauthenticated', 'Send "Authorization: Bearer" with a valid API key or token.')
+}
+
+function refuse(admitStranger: (() => Promise<void>) | undefined): Promise<never> {
+  if (!admitStranger) throw refused()
+  return admitStranger().then(() => {
+    throw refused()
+  })
 }
 
 async function keyPrincipal(

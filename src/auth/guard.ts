@@ -33,6 +33,8 @@ export interface GuardOptions {
   /** Prefixes of routes that other plugins register without a config and that everyone may read: the documentation. */
   readonly publicPrefixes?: readonly string[]
   readonly clock?: () => number
+  /** Asked before the credential of somebody unknown is looked at. */
+  readonly admitStranger?: (request: FastifyRequest) => Promise<void>
 }
 
 const guard: FastifyPluginAsync<GuardOptions> = async (app, options) => {
@@ -43,6 +45,7 @@ const guard: FastifyPluginAsync<GuardOptions> = async (app, options) => {
 
   app.addHook('onRoute', (route) => checkDeclaration(route, options.publicPrefixes ?? []))
 
+  const { admitStranger } = options
   app.addHook('onRequest', (request, _reply, done) => {
     // No route, no effect: the handler of unknown routes answers the same to everyone.
     if (request.is404) return done()
@@ -50,7 +53,7 @@ const guard: FastifyPluginAsync<GuardOptions> = async (app, options) => {
     if (scope === 'public') return done()
     let found: Principal | Promise<Principal>
     try {
-      found = authenticator.authenticate(request.headers.authorization)
+      found = authenticator.authenticate(request.headers.authorization, admitStranger && (() => admitStranger(request)))
     } catch (error) {
       return done(error as Error)
     }

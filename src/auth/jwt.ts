@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { newId, toWireId } from '../kernel/ids.ts'
 import { type Instant, SECOND_MS } from '../kernel/time.ts'
 import { CLOCK_TOLERANCE_SECONDS, REQUIRED_CLAIMS } from './claims.ts'
-import { createKeySet } from './key-set.ts'
+import { createKeySet, FETCH_TIMEOUT_MS, type Fetch, KEY_SET_BYTES_MAX } from './key-set.ts'
 import { createTokenVerifier, SECRET_ALGORITHM, type TokenVerifier } from './token-verifier.ts'
 
 export const KEY_SET_ALGORITHMS = ['RS256', 'ES256', 'EdDSA'] as const
@@ -40,7 +40,10 @@ export async function setUpTokens(
     issuer,
     audience,
     verifySecret: secret === null ? null : (token) => app.jwt.verify(token),
-    keySet: jwksUrl === null ? null : { find: createKeySet(new URL(jwksUrl)), algorithms: options.jwksAlgorithms ?? KEY_SET_ALGORITHMS },
+    keySet:
+      jwksUrl === null
+        ? null
+        : { find: createKeySet(new URL(jwksUrl), await keySetFetch(app)), algorithms: options.jwksAlgorithms ?? KEY_SET_ALGORITHMS },
   })
   const sign: TokenSigner = ({ subject, clientId }, now, expiresAt) =>
     app.jwt.sign({
@@ -52,6 +55,15 @@ export async function setUpTokens(
       exp: Math.floor(expiresAt / SECOND_MS),
     })
   return { verify, sign: secret === null ? null : sign }
+}
+
+/** The operator chose the address, and identity providers often stand in the same network; what they send is bounded all the same. */
+async function keySetFetch(app: FastifyInstance): Promise<Fetch> {
+  // Installations with a secret need no HTTP client.
+  const { createOutbound } = await import('../platform/outbound.ts')
+  const outbound = createOutbound({ allowPrivate: true, timeoutMs: FETCH_TIMEOUT_MS, answerBytesMax: KEY_SET_BYTES_MAX })
+  app.addHook('onClose', () => outbound.close())
+  return (url, { headers, signal }) => outbound.fetch(url, { ...(headers && { headers }), ...(signal && { signal }) })
 }
 
 async function registerSecret(app: FastifyInstance, options: { issuer: string; audience: string; secret: string }): Promise<void> {

@@ -1,12 +1,10 @@
-import { Prisma, type PrismaClient } from '../generated/prisma/client.ts'
+import type { Prisma, PrismaClient } from '../generated/prisma/client.ts'
 import type { ApiKeyModel } from '../generated/prisma/models/ApiKey.ts'
 import type { ClientModel } from '../generated/prisma/models/Client.ts'
 import { newId } from '../kernel/ids.ts'
+import { isForeignKeyViolation, isUniqueViolation } from '../platform/prisma.ts'
 import type { ApiKey, Change, Client, KeyStore, Range } from './key-store.ts'
 import { isScope } from './principal.ts'
-
-const UNIQUE_VIOLATION = 'P2002'
-const FOREIGN_KEY_VIOLATION = 'P2003'
 
 /** The key store on PostgreSQL. Every change and its audit row are one transaction. */
 export function createKeyStore(prisma: PrismaClient): KeyStore {
@@ -29,7 +27,7 @@ export function createKeyStore(prisma: PrismaClient): KeyStore {
 
     async addClient(client, change) {
       const after = { name: client.name }
-      return didNot(UNIQUE_VIOLATION, () =>
+      return didNot(isUniqueViolation, () =>
         prisma.$transaction([
           prisma.client.create({ data: { id: client.id, name: client.name, createdAt: new Date(client.createdAt) } }),
           prisma.auditEntry.create({ data: auditRow(change, 'client.create', 'client', client.id, after) }),
@@ -60,7 +58,7 @@ export function createKeyStore(prisma: PrismaClient): KeyStore {
         expiresAt: toDate(key.expiresAt),
         createdAt: new Date(key.createdAt),
       }
-      return didNot(FOREIGN_KEY_VIOLATION, () =>
+      return didNot(isForeignKeyViolation, () =>
         prisma.$transaction([
           prisma.apiKey.create({ data: row }),
           prisma.auditEntry.create({ data: auditRow(change, 'api_key.create', 'api_key', id, after) }),
@@ -98,13 +96,13 @@ function newestFirst(range: Range) {
   return { where, orderBy: { id: 'desc' as const }, take: range.limit }
 }
 
-/** False where the database refused with this error, which the caller expects. */
-async function didNot(code: string, work: () => Promise<unknown>): Promise<boolean> {
+/** False where the database refused with an error that the caller expects. */
+async function didNot(expected: (error: unknown) => boolean, work: () => Promise<unknown>): Promise<boolean> {
   try {
     await work()
     return true
   } catch (error) {
-    if (error instanceof Prisma.PrismaClientKnownRequestError && error.code === code) return false
+    if (expected(error)) return false
     throw error
   }
 }

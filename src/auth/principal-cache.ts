@@ -26,13 +26,16 @@ export class PrincipalCache {
     if (found) {
       const { expiresAt } = found.value
       if (expiresAt !== null && now >= expiresAt) return null
-      if (now < found.until) return found.value
-      this.#principals.delete(hash)
-      return undefined
+      return isKept(found, PRINCIPAL_KEPT_MS, now) ? found.value : undefined
     }
     const refused = this.#refusals.get(hash)
-    if (refused && now < refused.until) return null
+    if (refused && isKept(refused, REFUSAL_KEPT_MS, now)) return null
     return undefined
+  }
+
+  /** Whether the credential was good when it was last looked up, however long ago. */
+  wasGood(hash: string): boolean {
+    return this.#principals.has(hash)
   }
 
   put(hash: string, principal: Principal | null, now: Instant): void {
@@ -53,6 +56,11 @@ export class PrincipalCache {
   get size(): number {
     return this.#principals.size + this.#refusals.size
   }
+}
+
+/** A clock that was put back must not make an answer last longer: what was learnt in the future is not known. */
+function isKept({ until }: Entry<unknown>, keptMs: number, now: Instant): boolean {
+  return now < until && now >= until - keptMs
 }
 
 /** A Map keeps the order of insertion: the first entry is the oldest. */

@@ -13,6 +13,8 @@ export const SCOPES = [
   'prices:write',
   'payments:read',
   'payments:write',
+  /** Figures of the whole process, never of a wallet or a client. */
+  'metrics:read',
   /** Implies every other scope and reaches every client. */
   'admin',
 ] as const

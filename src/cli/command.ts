@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError } from 'commander'
 import type { Reconciled } from '../billing/reconcile.ts'
 import type { Payments } from '../config.ts'
+import type { Role } from '../jobs/role.ts'
 import type { Answer, Command as LaneCommand } from '../ledger/command.ts'
 import type { Wallet } from '../ledger/wallet.ts'
 
@@ -24,7 +25,7 @@ export interface Ports {
   readonly env: NodeJS.ProcessEnv
   /** Where prisma/migrations is. */
   readonly migrationsDir: string
-  startService(env: NodeJS.ProcessEnv): Promise<void>
+  startService(env: NodeJS.ProcessEnv, role: Role): Promise<void>
   openLane(url: string): Promise<LaneAccess>
   openBilling(url: string, payments: Payments): Promise<BillingAccess>
   /** Adds the first prices and packages where there are none. @returns how many were added */

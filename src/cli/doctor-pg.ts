@@ -1,4 +1,6 @@
 import pg from 'pg'
+import { JOBS_SCHEMA } from '../jobs/runner.ts'
+import { TABLE_RIGHTS } from './rights.ts'
 
 /** What a doctor asks of a database, in one connection and without changing anything. */
 export interface Vitals {
@@ -17,6 +19,10 @@ export interface Vitals {
 export interface Contents {
   /** Rights on our tables that the role lacks, such as "insert on transactions". */
   readonly missingRights: readonly string[]
+  /** What the role may do to rows that are written once, such as "update on transactions". */
+  readonly needlessRights: readonly string[]
+  /** Tables of ours that belong to the role, so that it could take their triggers away. */
+  readonly ownTables: number
   readonly hasJobs: boolean
   readonly models: number
   readonly rates: number
@@ -36,17 +42,13 @@ const STATEMENT_MS_MAX = 10_000
 /** As long as invariant I17 lets a hold be late. */
 const STALE_HOLD = '60 seconds'
 
-/** What the service does to its tables; the ledger is never updated. */
-const RIGHTS = [
-  ['wallets', 'select'],
-  ['wallets', 'insert'],
-  ['wallets', 'update'],
-  ['transactions', 'select'],
-  ['transactions', 'insert'],
-  ['reservations', 'update'],
-  ['idempotency_keys', 'insert'],
-  ['audit_log', 'insert'],
-] as const
+/** What can be done to rows that are there. */
+const CHANGES = ['update', 'delete', 'truncate']
+
+/** Each right on each of our tables, and whether the service needs it. */
+const RIGHTS = Object.entries(TABLE_RIGHTS).flatMap(([table, rights]) =>
+  ['select', 'insert', ...CHANGES].map((right) => ({ table, right, needed: rights.some((one) => one === right) })),
+)
 
 /** Connects. @throws what the driver or the server says */
 export async function examine(url: string): Promise<Examination> {
@@ -85,15 +87,16 @@ async function readVitals(client: pg.Client): Promise<Vitals> {
 }
 
 async function readContents(client: pg.Client): Promise<Contents> {
-  const { rows: lacking } = await client.query<{ lacks: string }>(
-    `select v.privilege || ' on ' || v.name as lacks from unnest($1::text[], $2::text[]) as v(name, privilege)
-     where not has_table_privilege(v.name, v.privilege)`,
-    [RIGHTS.map(([name]) => name), RIGHTS.map(([, privilege]) => privilege)],
+  const { rows: rights } = await client.query<{ has: boolean }>(
+    `select has_table_privilege(r.name, r.privilege) as has
+     from unnest($1::text[], $2::text[]) with ordinality as r(name, privilege, n) order by n`,
+    [RIGHTS.map(({ table }) => table), RIGHTS.map(({ right }) => right)],
   )
-  const missingRights = lacking.map(({ lacks }) => lacks)
+  const named = RIGHTS.map((one, index) => ({ ...one, has: rights[index]?.has === true, name: `${one.right} on ${one.table}` }))
   const { rows: found } = await client.query<Record<string, string>>(
     `select
-       (to_regclass('pgboss.version') is not null)::int as "hasJobs",
+       (select count(*) from pg_tables where schemaname = 'public' and tableowner = current_user) as "ownTables",
+       (select count(*) from pg_tables where schemaname = '${JOBS_SCHEMA}' and tablename = 'version') as "hasJobs",
        (select count(distinct model) from price_versions where effective_from <= now()) as models,
        (select count(*) from exchange_rates where purpose = 'consumption' and effective_from <= now()) as rates,
        (select count(*) from charge_policies where effective_from <= now()) as policies,
@@ -102,7 +105,9 @@ async function readContents(client: pg.Client): Promise<Contents> {
   )
   const row = found[0] ?? {}
   return {
-    missingRights,
+    missingRights: named.filter(({ needed, has }) => needed && !has).map(({ name }) => name),
+    needlessRights: named.filter(({ needed, has, right }) => !needed && has && CHANGES.includes(right)).map(({ name }) => name),
+    ownTables: Number(row.ownTables),
     hasJobs: Number(row.hasJobs) === 1,
     models: Number(row.models),
     rates: Number(row.rates),

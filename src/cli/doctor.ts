@@ -22,6 +22,8 @@ const DISK_WARN_BYTES = 2 * 1024 ** 3
 const DISK_FAIL_BYTES = 256 * 1024 ** 2
 /** Two lanes, eight readers, three for jobs: one process, and as much again for its successor. */
 const CONNECTIONS_MIN = 26
+const ROLE_ADVICE = 'name a role in DATABASE_URL that is none, and an owner in MIGRATION_DATABASE_URL for "farebox migrate"'
+const OWNER_ADVICE = 'Let another role own them: name it in MIGRATION_DATABASE_URL and run "farebox migrate"'
 
 export function command(ports: Ports): Command {
   return newCommand('doctor', 'Check the installation: one line a check, and what to do. Exits with 1 when one fails. Changes nothing.')
@@ -85,12 +87,15 @@ async function examineDatabase(
     for (const check of durabilityChecks(vitals)) tell(check)
     tell(connectionsCheck(vitals))
     tell(clockCheck(vitals))
-    tell(roleCheck(vitals, embedded))
+    tell(roleCheck(vitals, embedded, config))
     const status = await migrationStatus(url, { dir: ports.migrationsDir })
     tell(migrationCheck(status, config))
     // Without our tables there is nothing to look into.
     if (status.pending.length > 0) return
-    for (const check of contentChecks(await examination.contents(), config)) tell(check)
+    const contents = await examination.contents()
+    // A superuser may do everything, and the embedded server is this farebox's alone.
+    if (!vitals.isSuperuser) tell(ledgerCheck(contents))
+    for (const check of contentChecks(contents, config)) tell(check)
   } finally {
     await examination.end()
   }
@@ -150,10 +155,18 @@ function clockCheck({ clockAheadMs, clockErrorMs }: Vitals): Check {
   return off < CLOCK_FAIL_MS ? warn('clock', says, advice) : fail('clock', says, advice)
 }
 
-function roleCheck({ role, isSuperuser }: Vitals, embedded: boolean): Check {
+function roleCheck({ role, isSuperuser }: Vitals, embedded: boolean, config: Config): Check {
   if (!isSuperuser) return ok('role', role)
   if (embedded) return ok('role', `${role}, superuser of an embedded server that serves nothing else`)
-  return warn('role', `${role} is a superuser`, 'Give farebox a role of its own that owns its database and nothing else')
+  const says = `${role} is a superuser`
+  if (config.NODE_ENV === 'production') return fail('role', says, `The service refuses to start: ${ROLE_ADVICE}`)
+  return warn('role', says, `Production refuses it: ${ROLE_ADVICE}`)
+}
+
+function ledgerCheck({ needlessRights, ownTables }: Contents): Check {
+  if (ownTables > 0) return warn('ledger', `the role owns ${ownTables} tables, and could take away what protects them`, OWNER_ADVICE)
+  if (needlessRights.length === 0) return ok('ledger', 'the role cannot change what was written once')
+  return warn('ledger', `the role may ${needlessRights.join(', ')}`, OWNER_ADVICE)
 }
 
 function migrationCheck({ applied, pending, failed, changed, unknown }: MigrationStatus, config: Config): Check {
@@ -172,15 +185,17 @@ function contentChecks(found: Contents, config: Config): Check[] {
   return [
     found.missingRights.length === 0
       ? ok('rights', 'on all tables')
-      : fail('rights', `missing: ${found.missingRights.join(', ')}`, 'Let the role own the tables, or grant it these'),
-    found.hasJobs
-      ? ok('jobs', 'the queue is there')
-      : warn('jobs', 'there is no job queue yet', 'The first process with JOBS=true makes it'),
+      : fail(
+          'rights',
+          `missing: ${found.missingRights.join(', ')}`,
+          'Run "farebox migrate" with MIGRATION_DATABASE_URL, which grants them',
+        ),
+    found.hasJobs ? ok('jobs', 'the queue is there') : warn('jobs', 'there is no job queue yet', 'Run "farebox migrate"'),
     noPrices ? warn('prices', prices, 'Nothing can be priced: run "farebox seed", or add prices as an admin') : ok('prices', prices),
     found.activeKeys > 0 ? ok('keys', `${found.activeKeys} active`) : warn('keys', 'none', noKeyAdvice(config)),
     found.staleHolds === 0
       ? ok('holds', 'none is open past its deadline')
-      : warn('holds', `${found.staleHolds} are open past their deadline`, 'Is a process with JOBS=true running?'),
+      : warn('holds', `${found.staleHolds} are open past their deadline`, 'Is a process running that is not --role api?'),
   ]
 }
 

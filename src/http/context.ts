@@ -1,5 +1,7 @@
 import type { FastifyBaseLogger, FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import type { ErrorCode } from '../kernel/errors.ts'
+import { fromWireId } from '../kernel/ids.ts'
 import type { LogFields } from '../platform/logger.ts'
 import { isAllowedHost } from './host.ts'
 import { fieldError } from './pointer.ts'
@@ -10,6 +12,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The client that speaks, for the log; the guard fills it in. */
     clientId: string | null
+    /** Why it was refused, for the log and the metrics; whoever refuses fills it in. */
+    refusalCode: ErrorCode | null
   }
   interface FastifyContextConfig {
     /** What this route does, in one word: for metrics, logs and idempotency records. */
@@ -28,6 +32,7 @@ const SINGLE_HEADERS: Readonly<Record<string, number>> = { host: 1, authorizatio
 const context: FastifyPluginCallback<ContextOptions> = (app, options, done) => {
   const allowed = options.allowedHosts === null ? null : new Set(options.allowedHosts.map((host) => host.toLowerCase()))
   app.decorateRequest('clientId', null)
+  app.decorateRequest('refusalCode', null)
 
   app.addHook('onRequest', (request, reply, next) => {
     setCommonHeaders(reply)
@@ -67,9 +72,21 @@ export function logRequest(request: FastifyRequest, reply: FastifyReply): void {
     route: request.routeOptions.url ?? 'unmatched',
     status,
     ms: Math.round(reply.elapsedTime * 10) / 10,
+    operation: request.routeOptions.config.operation ?? null,
     client_id: request.clientId,
+    wallet_id: walletIdOf(request),
+    code: request.refusalCode,
   }
   log[level](fields, 'request')
+}
+
+/** The wallet that the request names, where it names one by its id: anything else there is the caller's text, which no log gets. */
+function walletIdOf({ params, body }: FastifyRequest): string | null {
+  for (const part of [params, body] as ({ wallet?: unknown } | null | undefined)[]) {
+    const named = part?.wallet
+    if (typeof named === 'string' && fromWireId('wallet', named) !== null) return named
+  }
+  return null
 }
 
 function repeatedHeader(rawHeaders: readonly string[]): string | null {

@@ -42,6 +42,7 @@ export function refusalOf(error: unknown): { refusal: Refusal; fault: boolean } 
 /** Answers a request with the problem that an error means, and logs the cause of what is ours. */
 export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { refusal, fault } = refusalOf(error)
+  request.refusalCode = refusal.code
   const cause = error instanceof FareboxError ? error.cause : undefined
   if (fault) request.log.error({ err: error }, 'request failed')
   else if (cause !== undefined) request.log.debug({ err: cause }, refusal.code)
@@ -59,8 +60,17 @@ function methodsOf(app: FastifyInstance, path: string): string[] {
   return METHODS.filter((method) => app.findRoute({ method, url: path }) !== null)
 }
 
-const errorHandler: FastifyPluginCallback = (app, _options, done) => {
-  app.setErrorHandler(answerError)
+export interface ErrorHandlerOptions {
+  /** Told of what is refused before it reaches the lane, or by the lane as a whole. */
+  readonly onRefused?: (code: ErrorCode) => void
+}
+
+const errorHandler: FastifyPluginCallback<ErrorHandlerOptions> = (app, { onRefused }, done) => {
+  app.setErrorHandler((error, request, reply) => {
+    const answer = answerError(error, request, reply)
+    if (request.refusalCode !== null) onRefused?.(request.refusalCode)
+    return answer
+  })
   app.setNotFoundHandler((request, reply) => {
     const query = request.raw.url?.indexOf('?') ?? -1
     const path = query < 0 ? (request.raw.url ?? '/') : (request.raw.url as string).slice(0, query)

@@ -25,22 +25,25 @@ const DESCRIPTIONS: Record<number, string> = {
   413: 'The body is too large',
   415: 'The body is not uncompressed JSON',
   422: 'Understood, and refused',
-  429: 'Too many requests',
+  429: 'Too many requests in this minute: come back after Retry-After; RateLimit-Limit says how many it takes',
   503: 'Overloaded, stopping, or without its database: come back after Retry-After',
 }
 
 type ProblemResponse = { description: string; content: Record<string, { schema: typeof problem }> }
 
-/** The documented problem answers of a route. @param own what a status means here, where that is something else */
+/**
+ * The documented problem answers of a route: these, and 429, which every route has.
+ * @param own what a status means here, where that is something else
+ */
 export function problemResponses<Status extends number>(
   statuses: readonly Status[],
   own: Readonly<Record<number, string>> = {},
-): Record<Status, ProblemResponse> {
-  const entries = statuses.map((status) => [
+): Record<Status | 429, ProblemResponse> {
+  const entries = [...statuses, 429].map((status) => [
     status,
     { description: own[status] ?? DESCRIPTIONS[status] ?? 'Refused', content: { [PROBLEM_MEDIA_TYPE]: { schema: problem } } },
   ])
-  return Object.fromEntries(entries) as Record<Status, ProblemResponse>
+  return Object.fromEntries(entries) as Record<Status | 429, ProblemResponse>
 }
 
 /** A page of a listing: `next_cursor` is null on the last one. */

@@ -29,6 +29,10 @@ const STATUS_OF_CODE: Partial<Record<ErrorCode, number>> = { headers_too_large: 
 const RETRY_AFTER_KINDS = new Set<ErrorKind>(['unavailable', 'throttled'])
 const RETRY_AFTER_SECONDS_DEFAULT = 1
 
+const TYPE_PREFIX = '/docs/errors/'
+/** Each problem begins like this. */
+const TYPE_START = `{"type":"${TYPE_PREFIX}`
+
 /** The HTTP status of an error code. */
 export function statusOf(code: ErrorCode): number {
   return STATUS_OF_CODE[code] ?? STATUS_OF_KIND[ERROR_CODES[code].kind]
@@ -50,7 +54,7 @@ export function renderProblem(refusal: Refusal, requestId: string): { status: nu
   const entry = ERROR_CODES[refusal.code]
   const status = statusOf(refusal.code)
   const problem: Record<string, unknown> = {
-    type: `/docs/errors/${refusal.code}`,
+    type: TYPE_PREFIX + refusal.code,
     title: entry.title,
     status,
     detail: refusal.detail,
@@ -65,6 +69,11 @@ export function renderProblem(refusal: Refusal, requestId: string): { status: nu
     }
   }
   return { status, body: JSON.stringify(problem) }
+}
+
+/** The code of a problem that `renderProblem` made. */
+export function codeOfProblem(body: string): ErrorCode {
+  return body.slice(TYPE_START.length, body.indexOf('"', TYPE_START.length)) as ErrorCode
 }
 
 /** Answers a request with a refusal. */

@@ -1,4 +1,5 @@
 import type { PrismaClient } from '../generated/prisma/client.ts'
+import { databaseClock } from '../platform/prisma.ts'
 import type { RetentionStore } from './retention.ts'
 
 const WATERMARK = 'idempotency_answers_cleared'
@@ -6,10 +7,7 @@ const WATERMARK = 'idempotency_answers_cleared'
 /** Retention on PostgreSQL. Records are found by the block ranges of their time (BRIN), which costs the hot path next to nothing. */
 export function retentionStore(prisma: PrismaClient): RetentionStore {
   return {
-    async now() {
-      const [row] = await prisma.$queryRaw<[{ now: Date }]>`select clock_timestamp() as now`
-      return row.now.getTime()
-    },
+    now: () => databaseClock(prisma),
     async reached() {
       const mark = await prisma.watermark.findUnique({ where: { name: WATERMARK } })
       if (mark) return mark.reachedAt.getTime()

@@ -79,8 +79,8 @@ function isSocketError(error: unknown): boolean {
   if (typeof kind === 'string' && ADAPTER_KINDS.has(kind)) return true
   const code = (error as ErrorLike | undefined)?.code
   if (typeof code === 'string' && SOCKET_CODES.has(code)) return true
-  // Prisma wraps what its driver could not reach.
-  if (code === 'P1001' || code === 'P1002' || code === 'P1008' || code === 'P1017' || code === 'P2024') return true
+  // Prisma wraps what its driver could not reach, and P2028 is a transaction that did not begin or end in its time.
+  if (code === 'P1001' || code === 'P1002' || code === 'P1008' || code === 'P1017' || code === 'P2024' || code === 'P2028') return true
   const cause = (error as ErrorLike | undefined)?.cause
   return cause !== undefined && cause !== error && isSocketError(cause)
 }

@@ -90,6 +90,8 @@ export class Feed {
   readonly #topics = new Map<string, OwnTopic>()
   readonly #timer: NodeJS.Timeout
   #comparedAt = performance.now()
+  /** When what is shown was last known to be what the database has. */
+  #soundAt = performance.now()
   #comparing = false
   #gap = false
   /** Resolves when the snapshot that is being read for joins is there. */
@@ -114,6 +116,11 @@ export class Feed {
   /** Wallets that somebody looks at. */
   get size(): number {
     return this.#topics.size
+  }
+
+  /** Seconds since all that is shown was compared with the database; 0 while nobody looks. */
+  get staleSeconds(): number {
+    return this.#topics.size === 0 ? 0 : (performance.now() - this.#soundAt) / 1_000
   }
 
   /** What this process has just committed: shown here at once, told to the others. Never throws, never waits. */
@@ -173,6 +180,8 @@ export class Feed {
   #open(walletId: string, listener: Listener): OwnTopic {
     let topic = this.#topics.get(walletId)
     if (!topic) {
+      // The first is read from the database at once.
+      if (this.#topics.size === 0) this.#soundAt = performance.now()
       const onBus = this.#ports.bus.subscribe(walletId)
       topic = { walletId, state: null, text: '', isLow: false, listeners: new Set(), onBus, early: null }
       this.#topics.set(walletId, topic)
@@ -240,6 +249,7 @@ export class Feed {
     this.#comparedAt = performance.now()
     try {
       await this.#compare([...this.#topics.keys()])
+      this.#soundAt = this.#comparedAt
     } catch (error) {
       // Tried again after as long as without a bus: what is shown may be old until then.
       this.#comparedAt = performance.now() - every + compareDownMs

@@ -1,4 +1,4 @@
-import type { PrismaClient } from '../generated/prisma/client.ts'
+import { Prisma, type PrismaClient } from '../generated/prisma/client.ts'
 import { fail } from '../kernel/errors.ts'
 import { type Access, mine } from '../ledger/access.ts'
 import { walletRef } from '../ledger/operation.ts'
@@ -11,6 +11,15 @@ import type { TicketHolder, TicketStore } from './tickets.ts'
 /** One more than a socket follows, so that whoever has more is refused rather than served in part. */
 const OWN_WALLETS_MAX = WALLETS_MAX + 1
 const TRANSACTIONS_AT_ONCE = 200
+
+/**
+ * Which life of which book this is, as an opaque text: versions of one life never go back. The timeline of PostgreSQL changes with every
+ * failover and every recovery from a backup; the system, the database and the table are others after a dump was restored.
+ */
+const EPOCH = Prisma.sql`
+  select left(encode(sha256(convert_to(concat_ws('/', left(pg_walfile_name(pg_current_wal_lsn()), 8), s.system_identifier, d.oid,
+    'wallets'::regclass::oid), 'UTF8')), 'hex'), 16) as epoch
+  from pg_control_system() as s, pg_database as d where d.datname = current_database()`
 
 type TransactionFrame = ReturnType<typeof transactionToWire>
 
@@ -30,10 +39,9 @@ interface SnapshotSqlRow {
 export function realtimeReads(prisma: PrismaClient) {
   const reads: FeedReads & TicketStore = {
     async snapshot(walletIds) {
-      // The timeline of PostgreSQL: it changes with every failover and every restore, after which versions may begin anew.
       const rows = await prisma.$queryRaw<SnapshotSqlRow[]>`
-        select left(pg_walfile_name(pg_current_wal_lsn()), 8) as epoch, w.*
-        from (select 1) as one left join (
+        select book.epoch, w.*
+        from (${EPOCH}) as book left join (
           select id, version, balance, held, debt, low_balance_threshold, transaction_seq, updated_at
           from wallets where id = any(${walletIds}::uuid[])
         ) as w on true`

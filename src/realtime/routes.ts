@@ -5,6 +5,7 @@ import { principalOf } from '../auth/guard.ts'
 import { hasScope, type Principal } from '../auth/principal.ts'
 import { refusalOf } from '../http/error-handler.ts'
 import { problemResponses } from '../http/openapi.ts'
+import { isOwnOrigin } from '../http/own-origin.ts'
 import { fail, type Refusal } from '../kernel/errors.ts'
 import { toWireTime } from '../kernel/time.ts'
 import { accessOf } from '../ledger/routes.ts'
@@ -26,6 +27,8 @@ export interface RealtimeServices {
   /** Origins of pages that may connect, beside the service's own. */
   readonly allowedOrigins: readonly string[]
   readonly times: RealtimeTimes
+  /** Counts the open sockets and streams. */
+  readonly count: { inc(): void; dec(): void }
 }
 
 const PROTOCOL = 'farebox.v1'
@@ -36,7 +39,7 @@ const FRAGMENTS_MAX = 64
 /** The socket, the stream and the tickets of docs/realtime.md. */
 export async function realtimeRoutes(app: FastifyInstance, services: RealtimeServices): Promise<void> {
   const { feed, reads, times } = services
-  const sessions = new Sessions(services.isActive, times)
+  const sessions = new Sessions(services.isActive, times, services.count)
   const typed = app.withTypeProvider<ZodTypeProvider>()
 
   // Known to ws, but not yet to its types.
@@ -169,9 +172,7 @@ export async function realtimeRoutes(app: FastifyInstance, services: RealtimeSer
 
 /** A page of somebody else may make a browser connect, but not with this browser's standing. @throws FareboxError `forbidden` */
 function checkOrigin({ headers }: FastifyRequest, allowed: readonly string[]): void {
-  const { origin, host } = headers
-  if (origin === undefined || allowed.includes(origin)) return
-  if (URL.canParse(origin) && new URL(origin).host === host) return
+  if (isOwnOrigin(headers) || allowed.includes(headers.origin ?? '')) return
   throw fail('forbidden', 'Pages of this origin may not connect; ALLOWED_ORIGINS names those that may.')
 }
 

@@ -18,12 +18,21 @@ export class Sessions {
   readonly #open = new Map<Connection, Principal>()
   readonly #perActor = new Map<string, number>()
   readonly #isActive: (principal: Principal) => Promise<boolean>
+  readonly #count: { inc(): void; dec(): void }
   readonly #timers: readonly NodeJS.Timeout[]
   #closed = false
 
-  /** @param isActive whether a credential was not revoked; asked about each now and then */
-  constructor(isActive: (principal: Principal) => Promise<boolean>, times: Pick<RealtimeTimes, 'checkMs' | 'credentialMs'>) {
+  /**
+   * @param isActive whether a credential was not revoked; asked about each now and then
+   * @param count counts along how many there are
+   */
+  constructor(
+    isActive: (principal: Principal) => Promise<boolean>,
+    times: Pick<RealtimeTimes, 'checkMs' | 'credentialMs'>,
+    count: { inc(): void; dec(): void },
+  ) {
     this.#isActive = isActive
+    this.#count = count
     this.#timers = [setInterval(() => this.#check(), times.checkMs), setInterval(() => void this.#checkCredentials(), times.credentialMs)]
     for (const timer of this.#timers) timer.unref()
   }
@@ -41,6 +50,7 @@ export class Sessions {
     else {
       this.#perActor.set(who, count + 1)
       this.#open.set(connection, principal)
+      this.#count.inc()
       return () => this.#remove(connection, who)
     }
     return null
@@ -55,6 +65,7 @@ export class Sessions {
 
   #remove(connection: Connection, who: string): void {
     if (!this.#open.delete(connection)) return
+    this.#count.dec()
     const left = (this.#perActor.get(who) ?? 1) - 1
     if (left > 0) this.#perActor.set(who, left)
     else this.#perActor.delete(who)
