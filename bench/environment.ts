@@ -1,6 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -10,10 +11,13 @@ import { Client } from 'pg'
 import { createClient } from '../src/auth/create-client.ts'
 import { issueKey } from '../src/auth/issue-key.ts'
 import { createKeyStore } from '../src/auth/key-store-prisma.ts'
+import { grantRights } from '../src/cli/grant-pg.ts'
+import { installJobs } from '../src/jobs/install.ts'
 import { startEmbedded } from '../src/platform/embedded.ts'
 import { migrate } from '../src/platform/migrate.ts'
 import { createPrisma } from '../src/platform/prisma.ts'
 import { MIGRATIONS_DIR, seedLists } from '../src/prepare.ts'
+import type { LoadPlan, LoadResult } from './load.ts'
 
 /** What a measurement runs on: a database of its own, the services as processes of their own, wallets with credits. */
 
@@ -26,6 +30,8 @@ const log = { info() {}, warn: console.error }
 
 export interface Database {
   readonly url: string
+  /** As the role that the service runs as. */
+  readonly serviceUrl: string
   readonly description: string
   /** The server's first process, where it is one of ours. */
   readonly pid: number | null
@@ -37,8 +43,7 @@ export async function openDatabase(): Promise<Database> {
   const given = process.env.BENCH_DATABASE_URL
   const database = given ? await createOn(given) : await embedded()
   try {
-    await migrate(database.url, { dir: MIGRATIONS_DIR, log })
-    await seedLists(database.url)
+    const serviceUrl = await fill(database.url)
     const described = await ask(
       database.url,
       `select current_setting('server_version') as v, current_setting('fsync') as fsync,
@@ -46,14 +51,23 @@ export async function openDatabase(): Promise<Database> {
     )
     const { v, fsync, sync, buffers } = described[0] as Record<string, string>
     const description = `PostgreSQL ${v}${given ? '' : ', embedded'}: fsync ${fsync}, synchronous_commit ${sync}, shared_buffers ${buffers}`
-    return { ...database, description }
+    return {
+      ...database,
+      serviceUrl,
+      description,
+      async stop() {
+        await database.stop()
+        // Where the server stays, so would the role.
+        if (given) await ask(given, `drop role ${new URL(serviceUrl).username}`)
+      },
+    }
   } catch (error) {
     await database.stop()
     throw error
   }
 }
 
-async function embedded(): Promise<Omit<Database, 'description'>> {
+async function embedded(): Promise<Omit<Database, 'serviceUrl' | 'description'>> {
   const dataDir = await mkdtemp(join(tmpdir(), 'farebox-bench-'))
   // As root the server runs as another user, who must be able to pass.
   await chmod(dataDir, 0o711)
@@ -75,7 +89,26 @@ async function embedded(): Promise<Omit<Database, 'description'>> {
   }
 }
 
-async function createOn(server: string): Promise<Omit<Database, 'description'>> {
+/** A new database, filled like the one of `openDatabase`, beside others on a server. */
+export async function addDatabase(server: string): Promise<Pick<Database, 'url' | 'serviceUrl' | 'stop'>> {
+  const { url, stop } = await createOn(server)
+  return { url, serviceUrl: await fill(url), stop }
+}
+
+/** Tables, prices and the role of the service. @returns the database as that role */
+async function fill(url: string): Promise<string> {
+  await migrate(url, { dir: MIGRATIONS_DIR, log })
+  await installJobs(url)
+  const role = `${new URL(url).pathname.slice(1)}_service`
+  await ask(url, `create role ${role} login password '${role}'`)
+  await grantRights(url, role)
+  await seedLists(url)
+  const asService = new URL(url)
+  asService.username = asService.password = role
+  return asService.href
+}
+
+async function createOn(server: string): Promise<Omit<Database, 'serviceUrl' | 'description'>> {
   const name = `farebox_bench_${process.pid}_${randomBytes(3).toString('hex')}`
   await ask(server, `create database ${name}`)
   const url = new URL(server)
@@ -103,6 +136,7 @@ export async function ask(url: string, text: string, values: readonly unknown[] 
 
 export interface BenchClient {
   readonly id: string
+  readonly key: string
   readonly authorization: string
 }
 
@@ -113,12 +147,37 @@ export async function addClient(url: string): Promise<BenchClient> {
     const store = createKeyStore(prisma)
     const change = { speaker: { clientId: null, actor: 'system:bench', requestId: 'bench' }, reason: 'Benchmark', at: Date.now() }
     const client = await createClient(store, 'bench', change)
-    const asked = { clientId: client.id, name: 'bench', scopes: ['wallets:write', 'usage:write', 'grants:write'] as const, expiresAt: null }
+    const scopes = ['wallets:read', 'wallets:write', 'usage:write', 'grants:write'] as const
+    const asked = { clientId: client.id, name: 'bench', scopes, expiresAt: null }
     const { key } = await issueKey(store, asked, change)
-    return { id: client.id, authorization: `Bearer ${key}` }
+    return { id: client.id, key, authorization: `Bearer ${key}` }
   } finally {
     await prisma.$disconnect()
   }
+}
+
+/** Runs the load generator in a process of its own. @throws when any answer was not a success */
+export async function load(plan: LoadPlan): Promise<LoadResult> {
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'load.ts'), JSON.stringify(plan)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let text = ''
+  child.stdout.setEncoding('utf8')
+  child.stdout.on('data', (data: string) => {
+    text += data
+  })
+  const [status] = await once(child, 'close')
+  if (status !== 0) throw new Error(`the load generator ended with status ${status}`)
+  const result = JSON.parse(text) as LoadResult
+  if (result.errors > 0) throw new Error(`${plan.path}: ${result.errors} answers were no success, such as\n${result.firstError}`)
+  return result
+}
+
+/** Bytes of a process that are in memory. */
+export function memoryOf(pid: number): number {
+  const { stdout } = spawnSync('ps', ['-o', 'rss=', '-p', String(pid)], { encoding: 'utf8' })
+  if (stdout?.trim()) return Number(stdout) * 1_024
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1_024
 }
 
 export interface Service {
@@ -127,9 +186,9 @@ export interface Service {
   stop(): Promise<void>
 }
 
-/** Starts a service as production would, and waits until it is ready. */
+/** Starts a service as production would, and waits until it is ready. @param command the script and its arguments */
 export async function startService(
-  script: string,
+  command: readonly string[],
   databaseUrl: string,
   extra: Record<string, string> = {},
   port?: number,
@@ -144,7 +203,7 @@ export async function startService(
     PORT: String(port),
     ...extra,
   }
-  const child = spawn(process.execPath, [...nodeOptions(), script], { env, stdio: ['ignore', 'inherit', 'inherit'] })
+  const child = spawn(process.execPath, [...nodeOptions(), ...command], { env, stdio: ['ignore', 'inherit', 'inherit'] })
   const stop = () => end(child)
   try {
     await ready(child, port)

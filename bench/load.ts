@@ -18,6 +18,8 @@ export interface LoadPlan {
   readonly kind: 'single' | 'batch' | 'pair'
   readonly path: string
   readonly size: number
+  /** Requests a second over all connections; as many as can be when absent. */
+  readonly perSecond?: number
   readonly wallets: readonly string[]
   /** Makes the idempotency keys of this run unlike those of any other. */
   readonly keyPrefix: string
@@ -101,6 +103,7 @@ function open(): Promise<Socket> {
   let bodyAt = 0
   let sentAt = 0
   let reserved = false
+  let dueAt = performance.now()
   let socket: Socket
 
   function send(request: string): void {
@@ -124,11 +127,22 @@ function open(): Promise<Socket> {
     if (stopped) socket.destroy()
     else if (plan.kind === 'pair' && !reserved && good === 1) {
       reserved = true
-      send(follow(answer, bodyAt))
+      inTime(follow(answer, bodyAt))
     } else {
       reserved = false
-      send(nextRequest())
+      inTime(nextRequest())
     }
+  }
+
+  function inTime(request: string): void {
+    if (plan.perSecond === undefined) {
+      send(request)
+      return
+    }
+    const now = performance.now()
+    // Who is late begins anew: a pause is not made up for by a burst.
+    dueAt = Math.max(dueAt + (plan.connections / plan.perSecond) * 1_000, now)
+    setTimeout(() => (stopped ? socket.destroy() : send(request)), dueAt - now)
   }
 
   function received(length: number, bytes: Uint8Array): boolean {

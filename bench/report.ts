@@ -43,6 +43,8 @@ const TARGETS: readonly (readonly [what: string, of: string, to: string, wanted:
   ['one hot wallet to the usual way on it', 'hot', 'naive-hot', 5],
   ['/v1/batch to single reserves', 'batch', 'reserve', 3],
   ['reserve to the same rows in PL/pgSQL', 'reserve', 'pgbench', 1],
+  ['50 clients on one wallet to the usual way', 'hot-50', 'naive-hot-50', 5],
+  ['50 clients on one wallet to one row in PL/pgSQL', 'hot-50', 'pgbench-row', 1],
 ]
 
 /** Ratios are taken within a round, where both sides had the same neighbours, and then the median of the rounds. */
@@ -106,7 +108,7 @@ function percent(share: number): string {
   return `${Math.round(share * 100)} %`
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length), 3))
   const line = (cells: readonly string[]) => `| ${cells.map((cell, column) => cell.padEnd(widths[column] as number)).join(' | ')} |`
   return [line(head), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)]

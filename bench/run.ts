@@ -4,15 +4,23 @@
  * Measures the service against what it is made of and against the usual way, all in one run on one machine: see bench/README.md.
  * Exits with an error when something answered wrongly, never because it was slow.
  */
-import { spawn, spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { interruptible } from '../tools/interruptible.ts'
 import { coreTicks } from './cpu.ts'
-import { addClient, type BenchClient, freePort, openDatabase, openWallets, type Service, startService } from './environment.ts'
-import type { LoadPlan, LoadResult } from './load.ts'
+import {
+  addClient,
+  type BenchClient,
+  freePort,
+  load,
+  memoryOf,
+  openDatabase,
+  openWallets,
+  type Service,
+  startService,
+} from './environment.ts'
+import type { LoadPlan } from './load.ts'
 import { type Pgbench, preparePgbench } from './pgbench.ts'
 import { type Measured, type Report, render, targets } from './report.ts'
 
@@ -20,6 +28,8 @@ const WALLETS = 500
 const CONNECTIONS = 256
 const BATCH_SIZE = 500
 const BATCH_CONNECTIONS = 4
+/** Clients of the benchmark that Cycles publishes for its server: reserves on one shared budget (bench/README.md). */
+const CYCLES_CLIENTS = 50
 const WARMUP_SECONDS = 2
 const SMOKE_WARMUP_SECONDS = 1
 const PGBENCH_TRIAL_SECONDS = 4
@@ -42,11 +52,11 @@ process.exitCode = await interruptible(async (signal) => {
   const opened: { stop(): Promise<void> }[] = [database]
   try {
     const client = await addClient(database.url)
-    const service = await startService(join(here, '../src/main.ts'), database.url, { JOBS: 'true' })
+    const service = await startService([join(here, '../src/main.ts')], database.serviceUrl)
     opened.push(service)
     const idleBytes = memoryOf(service.pid)
     const barePort = await freePort()
-    const bench = await startService(join(here, 'server.ts'), database.url, { JOBS: 'false', BARE_PORT: String(barePort) })
+    const bench = await startService([join(here, 'server.ts')], database.serviceUrl, { BARE_PORT: String(barePort) })
     opened.push(bench)
     const spread = await openWallets(service, client, WALLETS, 'spread')
     const hot = await openWallets(service, client, 1, 'hot')
@@ -160,6 +170,20 @@ function variantsOf(parts: {
     ),
     http('naive', 'one Prisma transaction a request, 500 wallets', bench, { path: '/bench/naive' }),
     http('naive-hot', 'one Prisma transaction a request, one wallet', bench, { path: '/bench/naive', wallets: hot }),
+    http('hot-50', `reserve, one wallet, ${CYCLES_CLIENTS} clients`, service, { wallets: hot, connections: CYCLES_CLIENTS }),
+    http(
+      'pair-50',
+      `reserve, then commit, one wallet, ${CYCLES_CLIENTS} clients`,
+      service,
+      { kind: 'pair', wallets: hot, connections: CYCLES_CLIENTS },
+      'pairs',
+      2,
+    ),
+    http('naive-hot-50', `one Prisma transaction a request, one wallet, ${CYCLES_CLIENTS} clients`, bench, {
+      path: '/bench/naive',
+      wallets: hot,
+      connections: CYCLES_CLIENTS,
+    }),
     http('bare', 'hooks, authentication, parsing, validation; a fixed answer', bench, { port: barePort, path: '/bench/bare' }),
     http('idle', 'reserve, one connection on an idle service', service, { connections: 1, warmupSeconds: SMOKE_WARMUP_SECONDS }),
   ]
@@ -190,35 +214,10 @@ function pgbenchVariant(pgbench: Pgbench, call: 'bench_reserve' | 'bench_one_row
   }
 }
 
-/** Runs the load generator in a process of its own. @throws when any answer was not a success */
-async function load(plan: LoadPlan): Promise<LoadResult> {
-  const child = spawn(process.execPath, [join(here, 'load.ts'), JSON.stringify(plan)], { stdio: ['ignore', 'pipe', 'inherit'] })
-  let text = ''
-  child.stdout.setEncoding('utf8')
-  child.stdout.on('data', (data: string) => {
-    text += data
-  })
-  const status = await new Promise((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', resolve)
-  })
-  if (status !== 0) throw new Error(`the load generator ended with status ${status}`)
-  const result = JSON.parse(text) as LoadResult
-  if (result.errors > 0) throw new Error(`${plan.path}: ${result.errors} answers were no success, such as\n${result.firstError}`)
-  return result
-}
-
 function coresBetween(before: ReturnType<typeof coreTicks>, after: ReturnType<typeof coreTicks>): Report['cores'] {
   if (!before || !after) return null
   const all = after.all - before.all
   return { idle: (after.idle - before.idle) / all, stolen: (after.stolen - before.stolen) / all }
-}
-
-/** Resident memory of a process. */
-function memoryOf(pid: number): number {
-  const { stdout } = spawnSync('ps', ['-o', 'rss=', '-p', String(pid)], { encoding: 'utf8' })
-  if (stdout?.trim()) return Number(stdout) * 1_024
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1_024
 }
 
 function toMiB(bytes: number): number {
