@@ -10,8 +10,13 @@ RUN npm run build
 FROM node:24-bookworm-slim AS modules
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-# Prisma's command line is an optional peer of its client, and --omit=dev alone would keep it.
-RUN npm ci --omit=dev --omit=optional --ignore-scripts
+# Prisma's command line is an optional peer of its client, and --omit=dev alone would keep it. What goes afterwards is read by
+# debuggers and compilers only, or is Prisma for databases that are not PostgreSQL and for engines that are not Node.
+RUN npm ci --omit=dev --omit=optional --ignore-scripts \
+  && find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' -o -name '*.tsbuildinfo' \) -delete \
+  && find node_modules/@prisma/client/runtime -type f \( -name '*.cockroachdb.*' -o -name '*.mysql.*' -o -name '*.sqlite.*' -o -name '*.sqlserver.*' \) -delete \
+  && test ! -e node_modules/prisma \
+  && du -sm node_modules
 
 FROM node:24-bookworm-slim
 # Process 1 that forwards signals and reaps what is left over.
