@@ -77,6 +77,7 @@ t.test('every route', async (t) => {
         detail: /\S/,
       })
       if (answer.status === 401) t.equal(answer.headers['www-authenticate'], 'Bearer')
+      if (answer.status === 429) t.match(answer.headers, { 'retry-after': /^\d+$/, 'ratelimit-limit': /^\d+$/, 'ratelimit-reset': /^\d+$/ })
       if (answer.status === 503) t.match(answer.headers['retry-after'] ?? '', entry?.retryable ? /^\d+$/ : /^$/)
     } else {
       t.match(answer.headers['content-type'], /^application\/json/)
@@ -142,6 +143,18 @@ t.test('every route', async (t) => {
     }
   })
 
+  t.test('more than may come in a minute is 429', async (t) => {
+    const limits = { RATE_LIMIT_USAGE: '1', RATE_LIMIT_READS: '1', RATE_LIMIT_ADMIN: '1' }
+    const app = await service.another({ env: limits }, t)
+    for (const route of routes.filter(({ statuses }) => statuses.includes(429))) {
+      // The first of its class, and of each minute.
+      const path = fillPath(route.path, absentParams(route))
+      const { key } = ADMIN.has(route.operationId) || route.path.startsWith('/v1/admin/') ? admin : { key: service.client.key }
+      for (let tries = 0; tries < 2; tries += 1) await app.send(route.method, path, null, { key })
+      await call(t, route.operationId, 429, { app }, 'rate_limited')
+    }
+  })
+
   t.test('a body of another kind is 415', async (t) => {
     for (const route of routes.filter(({ statuses }) => statuses.includes(415))) {
       await call(t, route.operationId, 415, { body: '{}', headers: { 'content-type': 'text/plain' } }, 'unsupported_media_type')
@@ -165,7 +178,7 @@ t.test('every route', async (t) => {
 
   t.test('what is not in its documented form is 400', async (t) => {
     for (const route of routes.filter(({ statuses }) => statuses.includes(400))) {
-      const { operationId, params, hasBody, hasQuery, keyed } = route
+      const { operationId, params, hasBody, query, keyed } = route
       if (hasBody) {
         const unknown = await call(t, operationId, 400, { body: { nonsense: 1 } }, 'invalid_request')
         t.ok(unknown.body.errors.length > 0, 'that names the field')
@@ -182,7 +195,7 @@ t.test('every route', async (t) => {
         )
         t.equal(wrong.body.errors[0].pointer, `/path/${params[0]}`)
       }
-      if (hasQuery) {
+      if (query.length > 0) {
         const wrong = await call(t, operationId, 400, { query: '?nonsense=1' }, 'invalid_request')
         t.equal(wrong.body.errors[0].pointer, '/query/nonsense')
       }
@@ -388,6 +401,9 @@ t.test('every route', async (t) => {
     await call(t, 'getCharge', 200, { params: { charge_id: committed.id } })
     await call(t, '/healthz', 200, { key: null })
     await call(t, '/readyz', 200, { key: null })
+    // Text, and no JSON.
+    t.equal((await service.get('/metrics')).status, 200)
+    met.add('readMetrics 200')
   })
 
   t.test('prices, clients and keys', async (t) => {

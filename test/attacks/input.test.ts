@@ -1,6 +1,5 @@
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
-import { documentedRoutes, fillPath } from '../helpers/document.ts'
 import { atSandbox } from '../helpers/sandbox.ts'
 import { listen, sendRaw } from '../helpers/server.ts'
 import { type Answer, createService } from '../helpers/service.ts'
@@ -66,7 +65,6 @@ t.test('hostile input', async (t) => {
   const { id: hold } = await service.made('/v1/reservations', { wallet, amount: '10' })
   const { id: charge } = await service.made('/v1/charges', { wallet, amount: '10' })
   const admin = { key: service.adminKey }
-  const routes = documentedRoutes(service.app)
   const state = async () => JSON.stringify((await service.get(`/v1/wallets/${wallet}`)).body)
   const before = await state()
 
@@ -243,7 +241,7 @@ t.test('hostile input', async (t) => {
       }
     }
     t.equal(await state(), before, 'nothing changed')
-    t.comment(`${Object.keys(money).length} fields × ${NOT_AMOUNTS.length} forms: ${sent} refused`)
+    t.comment(`input: ${Object.keys(money).length} fields of money × ${NOT_AMOUNTS.length} forms: ${sent} refused`)
   })
 
   t.test('zero is an amount only where nothing may be meant', async (t) => {
@@ -283,60 +281,6 @@ t.test('hostile input', async (t) => {
     ]) {
       t.equal((await service.post(`/v1/reservations/${hold}/commit`, body)).status, 400, `two costs: ${JSON.stringify(body)}`)
     }
-  })
-
-  t.test('unknown fields, fields named twice and poison are 400 on every route', async (t) => {
-    let sent = 0
-    for (const route of routes.filter(({ hasBody }) => hasBody)) {
-      const path = fillPath(route.path, {
-        wallet,
-        reservation_id: hold,
-        charge_id: charge,
-        grant_id: `grt_${'0'.repeat(32)}`,
-        client_id: service.client.wireId,
-        key_id: `key_${'0'.repeat(32)}`,
-        proposal_id: `prp_${'0'.repeat(32)}`,
-        payment_id: `pay_${'0'.repeat(32)}`,
-        promotion_id: `prm_${'0'.repeat(32)}`,
-      })
-      for (const body of [
-        '{"amount":"1","balance":"9"}',
-        '{"Amount":"1"}',
-        '{"amount":"1","amount":"2"}',
-        '{"amount":"1","\\u0061mount":"2"}',
-        '{"reason":"x","wallet":{"a":1,"a":2}}',
-        '{"__proto__":{"isAdmin":true}}',
-        '{"\\u005f\\u005fproto__":{"isAdmin":true}}',
-        '{"constructor":{"prototype":{"isAdmin":true}}}',
-        '{"metadata":{"__proto__":"x"},"reason":"x"}',
-        '{"reason":"x","reason ":"y"}',
-        '[]',
-        '"text"',
-        '1',
-        'true',
-        '{"reason":"\\u0000"}',
-        '{"reason":"\\ud800"}',
-        '{"reason":1e400}',
-        '{"a":9007199254740993}',
-        `${'['.repeat(30_000)}${']'.repeat(30_000)}`,
-        `${'{"a":'.repeat(5_000)}1${'}'.repeat(5_000)}`,
-        `{"reason":"${'x'.repeat(60_000)}"}`,
-        '{} {}',
-        '{"a":1}/**/',
-        "{'a':1}",
-        '\ufeff{}',
-        '',
-      ]) {
-        const answer = await service.send(route.method, path, body === '' ? ' ' : body, admin)
-        sent += 1
-        t.equal(answer.status, 400, `${route.operationId} ${body.slice(0, 50)}`)
-        t.ok(Array.isArray(answer.body.errors) && answer.body.errors.length > 0, 'says where')
-        t.ok(answer.text.length < 6_000, 'briefly')
-      }
-    }
-    t.notOk(({} as { isAdmin?: boolean }).isAdmin, 'no prototype was touched')
-    t.equal(await state(), before.replace(/x/g, 'x'), 'nothing changed')
-    t.comment(`${sent} bodies refused`)
   })
 
   t.test('ids, paths and queries', async (t) => {

@@ -156,3 +156,15 @@ t.test('the cache is bounded, and wrong credentials do not push out right ones',
   t.equal(cache.get('mine', 0), undefined, 'the oldest goes first')
   t.equal(cache.get('right 29999', 0), principal)
 })
+
+t.test('a clock that is put back makes no answer last longer', async (t) => {
+  const cache = new PrincipalCache()
+  const principal = { actor: 'key:x', expiresAt: null } as Principal
+  const future = 7_200_000
+  cache.put('right', principal, future)
+  cache.put('wrong', null, future)
+  t.equal(cache.get('right', future), principal)
+  t.equal(cache.get('wrong', future), null)
+  t.equal(cache.get('wrong', 0), undefined, 'it is asked again')
+  t.equal(cache.get('right', 0), undefined, 'a key that was revoked meanwhile is found out')
+})

@@ -171,6 +171,7 @@ t.test('clients and keys', async (t) => {
       'prices:write',
       'payments:read',
       'payments:write',
+      'metrics:read',
     )
     const token = app.auth.signToken?.({ subject: 'alice', clientId }, Date.now(), Date.now() + 60_000)
     const counts = async () => [

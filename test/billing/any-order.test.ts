@@ -176,7 +176,7 @@ t.test('what is taken back for a payment follows from its last state alone', asy
     if (book.wallet.debt > overdraftLimit) throw new Error('debt of a dispute outlives it')
   })
   const result = fc.check(property, { seed: SEED, numRuns: RUNS })
-  t.comment(`seed ${SEED}: ${RUNS} lists, ${JSON.stringify(seen)}`)
+  t.comment(`any-order: seed ${SEED}: ${RUNS} lists, ${JSON.stringify(seen)}`)
   t.notOk(result.failed, result.failed ? String(fc.defaultReportMessage(result)) : `seed ${SEED}: no list goes wrong`)
   for (const [name, count] of Object.entries(seen)) t.ok(count > 0, `${name} were among it`)
 })

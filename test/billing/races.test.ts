@@ -132,8 +132,8 @@ t.test('a reading that took its time is not taken for the newer one', async (t) 
 t.test('the same events to two processes', async (t) => {
   const billing = await createBilling(t)
   const { service, stripe, buy, pay, env } = billing
-  const common = { ...env, DATABASE_URL: service.url, JWT_SECRET, PORT: '0', DATA_DIR: t.testdir(), DOCS: 'false', JOBS: 'false' }
-  const processes = await Promise.all([startProcess(t, common), startProcess(t, common)])
+  const common = { ...env, DATABASE_URL: service.url, JWT_SECRET, PORT: '0', DATA_DIR: t.testdir(), DOCS: 'false' }
+  const processes = await Promise.all([startProcess(t, common, 'api'), startProcess(t, common, 'api')])
   const wallets = await Promise.all(times(20, () => service.wallet()))
   const orders = await Promise.all(wallets.map((wallet) => buy(wallet)))
   for (const order of orders) pay(order)
@@ -159,8 +159,8 @@ for (const flow of ['checkout', 'payment_intent'] as const) {
   t.test(`the same purchase fifty times at once is one order, ${flow}`, async (t) => {
     const billing = await createBilling(t)
     const { service, stripe, env } = billing
-    const common = { ...env, DATABASE_URL: service.url, JWT_SECRET, PORT: '0', DATA_DIR: t.testdir(), DOCS: 'false', JOBS: 'false' }
-    const other = callerAt((await startProcess(t, common)).url, () => service.client.key)
+    const common = { ...env, DATABASE_URL: service.url, JWT_SECRET, PORT: '0', DATA_DIR: t.testdir(), DOCS: 'false' }
+    const other = callerAt((await startProcess(t, common, 'api')).url, () => service.client.key)
     const wallet = await service.wallet()
     const idempotencyKey = randomUUID()
     const body = { wallet, package: 'basic', flow, email: 'jane@example.com', success_url: RETURN_URL.replace('/credits', '') }

@@ -26,6 +26,7 @@ import { startThrowaway } from '../../tools/throwaway-postgres.ts'
 import { RETURN_URL, WEBHOOK_SECRET } from '../helpers/billing.ts'
 import { createTestDatabase } from '../helpers/database.ts'
 import { type ServiceProcess, startProcess } from '../helpers/process.ts'
+import { type Random, randomFrom } from '../helpers/random.ts'
 import { BACKEND_SCOPES, type Body, callerAt, JWT_SECRET, times } from '../helpers/service.ts'
 import { type Controls, startTestStripe } from '../helpers/stripe/index.ts'
 
@@ -43,17 +44,6 @@ const COPIES_MAX = 5
 /** Of every so manieth payment nobody hears anything, and of the others' events such a share is lost on the way. */
 const SILENT = 20
 const LOST = 0.05
-
-/** Park–Miller: the same storm for the same seed, as far as the outside world goes. */
-function randomFrom(seed: number) {
-  let state = (seed % 2_147_483_646) + 1
-  const next = () => {
-    state = (state * 48_271) % 2_147_483_647
-    return state / 2_147_483_647
-  }
-  return { next, chance: (share: number) => next() < share, below: (n: number) => Math.floor(next() * n) }
-}
-type Random = ReturnType<typeof randomFrom>
 
 /** One payment in the outside world, and what it must come to. */
 interface Story {
@@ -182,7 +172,7 @@ t.setTimeout(isLong ? 3_600_000 : 90_000)
 t.test(`${PAYMENTS} payments in a storm of webhooks, through ${KILLS} kills`, async (t) => {
   const startedAt = performance.now()
   const random = randomFrom(SEED)
-  t.comment(`seed ${SEED}`)
+  t.comment(`webhook-storm: seed ${SEED}`)
   const url = await openDatabase(t)
   const stripe = await startTestStripe()
   t.teardown(stripe.close)
@@ -202,11 +192,11 @@ t.test(`${PAYMENTS} payments in a storm of webhooks, through ${KILLS} kills`, as
 
   // Without jobs: theirs would reconcile at every start, and there would be nothing left to find.
   const env = {
-    ...{ DATABASE_URL: url, JWT_SECRET, PORT: '0', DATA_DIR: t.testdir(), DOCS: 'false', LOG_LEVEL: 'error', JOBS: 'false' },
+    ...{ DATABASE_URL: url, JWT_SECRET, PORT: '0', DATA_DIR: t.testdir(), DOCS: 'false', LOG_LEVEL: 'error' },
     ...{ STRIPE_SECRET_KEY: stripe.apiKey, STRIPE_API_URL: stripe.url },
     ...{ STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET, CHECKOUT_RETURN_URL: RETURN_URL },
   }
-  const services: ServiceProcess[] = await Promise.all([startProcess(t, env), startProcess(t, env)])
+  const services: ServiceProcess[] = await Promise.all([startProcess(t, env, 'api'), startProcess(t, env, 'api')])
   const serviceOf = (n: number) => callerAt((services[n % 2] as ServiceProcess).url, () => key)
 
   // Orders, before the weather turns.
@@ -312,7 +302,7 @@ t.test(`${PAYMENTS} payments in a storm of webhooks, through ${KILLS} kills`, as
       while (counts.deliveries < spacing * (kills.done + 1) && !(isOver && waiting.length === 0)) await sleep(5)
       const victim = kills.done % 2
       await (services[victim] as ServiceProcess).end('SIGKILL')
-      services[victim] = await startProcess(t, env)
+      services[victim] = await startProcess(t, env, 'api')
       kills.done += 1
       kills.at.push(counts.deliveries)
     }
@@ -406,18 +396,18 @@ t.test(`${PAYMENTS} payments in a storm of webhooks, through ${KILLS} kills`, as
   const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`
   const [debts] = await query('select count(*) filter (where debt > 0)::int as n from wallets')
   t.comment(
-    `${PAYMENTS} payments on ${wallets.length} wallets: ${stories.length - unpaid.size} paid, ${counts.charges} charges, ${debts.n} wallets in debt`,
+    `webhook-storm: ${PAYMENTS} payments on ${wallets.length} wallets: ${stories.length - unpaid.size} paid, ${counts.charges} charges, ${debts.n} wallets in debt`,
   )
   t.comment(
-    `${counts.events} events: ${counts.silent} of ${silent.size} payments never told, ${counts.lost} lost, ${events.stored} stored in ${counts.deliveries} deliveries (${counts.again} sent again)`,
+    `webhook-storm: ${counts.events} events: ${counts.silent} of ${silent.size} payments never told, ${counts.lost} lost, ${events.stored} stored in ${counts.deliveries} deliveries (${counts.again} sent again)`,
   )
   t.comment(
-    `${controls.requests.length} requests to Stripe, of them ${faults.reduce((sum, { hits }) => sum + hits, 0)} struck by a fault; at most ${events.attempts} attempts; received to processed p99 ${events.p99.toFixed(1)} s, at most ${events.slowest.toFixed(1)} s`,
+    `webhook-storm: ${controls.requests.length} requests to Stripe, of them ${faults.reduce((sum, { hits }) => sum + hits, 0)} struck by a fault; at most ${events.attempts} attempts; received to processed p99 ${events.p99.toFixed(1)} s, at most ${events.slowest.toFixed(1)} s`,
   )
   t.comment(
-    `${kills.done} kills, after ${kills.at.join(', ')} deliveries; orders ${seconds(openedMs)}, storm ${seconds(stormMs)}, calm ${seconds(calmMs)}`,
+    `webhook-storm: ${kills.done} kills, after ${kills.at.join(', ')} deliveries; orders ${seconds(openedMs)}, storm ${seconds(stormMs)}, calm ${seconds(calmMs)}`,
   )
   t.comment(
-    `reconciler: ${first.checked} checked in ${seconds(reconcileMs)}, ${first.repaired.length} found (${missed.length} with credits), then ${second.repaired.length}; Σ ${expected} micro-credits`,
+    `webhook-storm: reconciler: ${first.checked} checked in ${seconds(reconcileMs)}, ${first.repaired.length} found (${missed.length} with credits), then ${second.repaired.length}; Σ ${expected} micro-credits`,
   )
 })

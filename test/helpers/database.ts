@@ -5,6 +5,8 @@ import type { Test } from 'tap'
 
 export interface TestDatabase {
   readonly url: string
+  /** The same database as the role of the service, which owns nothing and cannot change the ledger. */
+  readonly serviceUrl: string
   /** Drops the database at once. Needed only by who cannot wait for the end of the test. */
   drop(): Promise<void>
 }
@@ -17,8 +19,8 @@ export interface TestDatabase {
  */
 export async function createTestDatabase(t: Test, { migrated = true } = {}): Promise<TestDatabase> {
   const server = process.env.TEST_DATABASE_URL
-  const template = process.env.TEST_TEMPLATE
-  if (!server || !template)
+  const { TEST_TEMPLATE: template, TEST_SERVICE_ROLE: role } = process.env
+  if (!server || !template || !role)
     throw new Error('There is no test server. Run tests with "npm test", for one file "npm test -- test/path.test.ts".')
   const stem = basename(t.name, '.test.ts').replace(/\W+/g, '_').toLowerCase().slice(0, 30)
   const name = `farebox_test_${stem}_${process.pid}_${randomBytes(3).toString('hex')}`
@@ -35,7 +37,9 @@ export async function createTestDatabase(t: Test, { migrated = true } = {}): Pro
   })
   const address = new URL(server)
   address.pathname = `/${name}`
-  return { url: address.href, drop }
+  const asService = new URL(address)
+  asService.username = asService.password = role
+  return { url: address.href, serviceUrl: asService.href, drop }
 }
 
 async function administer(server: string, statement: string): Promise<void> {

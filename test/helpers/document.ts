@@ -12,8 +12,10 @@ export interface DocumentedRoute {
   readonly statuses: readonly number[]
   /** Whether it takes a body. */
   readonly hasBody: boolean
-  /** Whether it reads anything from the query. */
-  readonly hasQuery: boolean
+  /** The schema of its body as it stands in the document, or null. */
+  readonly bodySchema: object | null
+  /** What it reads from the query, with the schema as it stands in the document. */
+  readonly query: readonly { readonly name: string; readonly schema: object }[]
   /** Whether it asks for an Idempotency-Key. */
   readonly keyed: boolean
   /** The schema of a JSON answer with this status, strict: a field that is not documented is an error. */
@@ -27,9 +29,14 @@ interface Document {
 
 interface Operation {
   readonly operationId?: string
-  readonly parameters?: readonly { readonly in: string; readonly name: string }[]
-  readonly requestBody?: object
+  readonly parameters?: readonly { readonly in: string; readonly name: string; readonly schema: object }[]
+  readonly requestBody?: { readonly content: Record<string, { readonly schema: object }> }
   readonly responses: Record<string, { readonly content?: Record<string, { readonly schema: object }> }>
+}
+
+/** The schemas that the document names. */
+export function documentedSchemas(app: FastifyInstance): Readonly<Record<string, object>> {
+  return (app.swagger() as unknown as Document).components.schemas
 }
 
 /** Every route of the document. */
@@ -47,7 +54,8 @@ export function documentedRoutes(app: FastifyInstance): DocumentedRoute[] {
         params: [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] as string),
         statuses: Object.keys(operation.responses).map(Number),
         hasBody: operation.requestBody !== undefined,
-        hasQuery: (operation.parameters ?? []).some((parameter) => parameter.in === 'query'),
+        bodySchema: Object.values(operation.requestBody?.content ?? {})[0]?.schema ?? null,
+        query: (operation.parameters ?? []).filter((parameter) => parameter.in === 'query'),
         keyed: (operation.parameters ?? []).some(
           (parameter) => parameter.in === 'header' && parameter.name.toLowerCase() === 'idempotency-key',
         ),

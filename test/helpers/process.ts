@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import type { Role } from '../../src/jobs/role.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
-const START_MS_MAX = 30_000
+/** Some seconds even on a machine where much else runs. */
+const START_MS_MAX = 60_000
 
 interface Teardown {
   teardown(handler: () => unknown): void
@@ -18,8 +20,8 @@ export interface ServiceProcess {
 }
 
 /** Starts the service as an operator would, in a process of its own with nothing but the given environment. */
-export async function startProcess(t: Teardown, env: Record<string, string>): Promise<ServiceProcess> {
-  const child = spawn(process.execPath, [MAIN], {
+export async function startProcess(t: Teardown, env: Record<string, string>, role: Role = 'all'): Promise<ServiceProcess> {
+  const child = spawn(process.execPath, [MAIN, '--role', role], {
     env: { PATH: process.env.PATH, HOME: process.env.HOME, LOG_LEVEL: 'info', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -30,13 +32,18 @@ export async function startProcess(t: Teardown, env: Record<string, string>): Pr
     await closed
   })
   const url = await new Promise<string>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`not ready after ${START_MS_MAX} ms:\n${output}`)), START_MS_MAX)
+    const timer = setTimeout(() => {
+      // Or it would be ready later, beside the one that was started in its place.
+      child.kill('SIGKILL')
+      reject(new Error(`not ready after ${START_MS_MAX} ms:\n${output}`))
+    }, START_MS_MAX)
     function read(chunk: Buffer): void {
       output += chunk
-      const ready = /Farebox is ready at (\S+)/.exec(output)
+      // A person is greeted in development; in production the log says where it listens.
+      const ready = /Farebox is ready at (\S+)|"url":"([^"]+)".*"listening"/.exec(output)
       if (!ready) return
       clearTimeout(timer)
-      resolve(ready[1] as string)
+      resolve((ready[1] ?? ready[2]) as string)
     }
     child.stdout.on('data', read)
     child.stderr.on('data', read)

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 
 /**
- * A TCP proxy between the service and PostgreSQL, or Redis, that fails on demand. A commit is recognised by the bytes of the protocol:
+ * A TCP proxy before the service, or between it and PostgreSQL or Redis, that fails on demand. A commit is recognised by the bytes of the protocol:
  * the request is a simple query `commit`, the server's reply has the command tag `COMMIT`.
  */
 
@@ -30,13 +30,16 @@ export type Fault =
   | 'slow'
   /** Now and then what the server says is lost, and all goes on as if it had not been. */
   | 'lossy'
+  /** One in ten times the server says something, the connection is reset in its place. */
+  | 'drop-answers'
 
 const SLOW_MS = 300
 /** One in so many pieces is lost. */
 const LOST = 4
+const DROPPED = 10
 
 export interface Proxy {
-  /** The database's address, by way of the proxy. */
+  /** The address of what is behind it, by way of the proxy. */
   readonly url: string
   /** How often a fault hit a connection. */
   readonly hits: number
@@ -96,6 +99,7 @@ export async function createProxy(t: Test, url: string): Promise<Proxy> {
     let waiting = 0
     server.on('data', (bytes) => {
       if (fault === 'blackhole') return
+      if (fault === 'drop-answers' && Math.random() * DROPPED < 1) return reset()
       if (fault === 'lossy' && Math.random() * LOST < 1) return
       if (fault === 'slow' || waiting > 0) {
         const due = performance.now() + (fault === 'slow' ? SLOW_MS : 0)

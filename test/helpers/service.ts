@@ -84,7 +84,10 @@ export interface AppOfService extends Caller {
 }
 
 export interface TestService extends AppOfService {
+  /** The database as its owner. */
   readonly url: string
+  /** The database as the role that the service runs as. */
+  readonly serviceUrl: string
   readonly client: ClientOfService
   readonly other: ClientOfService
   /** A key of the main client with the scope `admin`. */
@@ -117,15 +120,15 @@ export interface AppOptions {
 
 /** Starts the service on a database of its own. */
 export async function createService(t: Test, options: AppOptions = {}): Promise<TestService> {
-  const { url } = await createTestDatabase(t)
-  await seedLists(url)
+  const { url, serviceUrl } = await createTestDatabase(t)
+  await seedLists(serviceUrl)
   const pool = new pg.Pool({ connectionString: url, max: 4, application_name: 'test' })
   pool.on('error', () => {})
   t.teardown(() => pool.end())
 
   let main: ClientOfService | null = null
   const open = async (more: AppOptions = {}, of = t) => {
-    const opened = await openApp({ ...options, ...more, url: more.url ?? options.url ?? url }, () => main?.key ?? null)
+    const opened = await openApp({ ...options, ...more, url: more.url ?? options.url ?? serviceUrl }, () => main?.key ?? null)
     of.teardown(() => opened.close())
     return opened
   }
@@ -150,6 +153,7 @@ export async function createService(t: Test, options: AppOptions = {}): Promise<
   return {
     ...first,
     url,
+    serviceUrl,
     client,
     other,
     adminKey,

@@ -53,6 +53,21 @@ const VENDORS: { vendor: RegExp; allowed: RegExp[]; why: string }[] = [
     why: 'whatever counts tokens gets its vocabulary from one place',
   },
   {
+    vendor: /^prom-client(\/|$)/,
+    allowed: [/^platform\/metrics\.ts$/],
+    why: 'rooms are handed functions that count',
+  },
+  {
+    vendor: /^@opentelemetry\//,
+    allowed: [/^platform\/tracing\.ts$/],
+    why: 'nothing of it is loaded where no collector is configured',
+  },
+  {
+    vendor: /^ipaddr\.js$/,
+    allowed: [/^platform\/outbound\.ts$/],
+    why: 'one place knows which addresses are nobody else’s',
+  },
+  {
     vendor: /^pg(\/|$)/,
     allowed: [/^platform\//, /-pg\.ts$/],
     why: 'only adapters speak to PostgreSQL',

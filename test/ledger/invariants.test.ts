@@ -871,7 +871,7 @@ t.test('the invariants', async (t) => {
     t.match(seen.told, { published: 2, waiting: 1 })
     t.ok(seen.disputed >= 1 && seen.partly >= 1 && seen.owed >= 1)
     t.ok(seen.refusals >= 5 && seen.late >= 3 && seen.free >= 2 && seen.uncollected >= 2)
-    t.comment(`${INVARIANTS.length} invariants on ${seen.rows} ledger rows: 0 broken`)
+    t.comment(`invariants: ${INVARIANTS.length} on ${seen.rows} ledger rows: 0 broken`)
   })
 
   t.test('each mutant trips exactly what it should', async (t) => {
@@ -880,7 +880,7 @@ t.test('the invariants', async (t) => {
     t.same(await tripped(client), [], 'without constraints the book is as sound as with them')
     for (const mutant of MUTANTS) await t.test(`${mutant.trips[0]}: ${mutant.says}`, (t) => only(t, mutant))
     await client.query('rollback')
-    t.comment(`${MUTANTS.length} mutants of ${INVARIANTS.length} invariants`)
+    t.comment(`invariants: ${MUTANTS.length} mutants of ${INVARIANTS.length} invariants`)
   })
 
   t.test('every invariant has a mutant of its own', async (t) => {

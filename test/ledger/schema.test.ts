@@ -1,5 +1,6 @@
 import pg from 'pg'
 import t from 'tap'
+import { createTestDatabase } from '../helpers/database.ts'
 import { makeRichBook } from '../helpers/rich-book.ts'
 import { createService } from '../helpers/service.ts'
 
@@ -340,7 +341,7 @@ t.test('the schema', async (t) => {
         t.same(await insertCopy(broken, (constraint) => constraint.name === name), { sqlstate: '23514', constraint: name }, says)
       }
     }
-    t.comment(`${Object.keys(CHECKS).length} checks`)
+    t.comment(`schema: ${Object.keys(CHECKS).length} checks`)
   })
 
   t.test('prices by pool are plain decimals, and variants have a condition', async (t) => {
@@ -381,7 +382,7 @@ t.test('the schema', async (t) => {
         named('i').includes('payments_object_idx') &&
         named('u').includes('redemptions_promotion_id_wallet_id_key'),
     )
-    t.comment(`${keys.length} keys`)
+    t.comment(`schema: ${keys.length} keys`)
   })
 
   t.test('every exclusion refuses what may not stand beside another, and nothing else', async (t) => {
@@ -420,8 +421,18 @@ t.test('the schema', async (t) => {
       const [row] = (await client.query(`select count(*)::int as n from ${table}`)).rows
       t.ok(row.n > 0, `${table} has its rows still`)
     }
-    t.comment(`${APPEND_ONLY.length} tables, ${APPEND_ONLY.length * 5} changes refused`)
+    t.comment(`schema: ${APPEND_ONLY.length} tables, ${APPEND_ONLY.length * 5} changes refused`)
   })
 
   t.test('the book is sound', async (t) => t.same(await service.unsound(), []))
+})
+
+t.test('checks can be evaluated where nothing is named by its schema, as when a dump is restored', async (t) => {
+  const client = new pg.Client({ connectionString: (await createTestDatabase(t)).url })
+  await client.connect()
+  t.teardown(() => client.end())
+  await client.query(`set search_path = ''`)
+  const variants = JSON.stringify([{ rates: { input_tokens: '1' }, serviceTier: 'batch' }])
+  const { rows } = await client.query('select public.variants_valid($1::jsonb) as valid', [variants])
+  t.same(rows, [{ valid: true }])
 })

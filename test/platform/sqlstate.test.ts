@@ -32,6 +32,7 @@ t.test('errors are told apart by SQLSTATE, whoever carries it', async (t) => {
     [throughAdapter({ kind: 'ConnectionClosed' }), null, 'connection'],
     [withCode('P1001'), null, 'connection'],
     [withCode('P2024'), null, 'connection'],
+    [withCode('P2028'), null, 'connection'],
     [withCode('P2002'), null, 'fault'],
     [withCode('EPIPE'), null, 'connection'],
     [withCode('ECONNRESET'), null, 'connection'],
@@ -71,4 +72,17 @@ t.test('a connection that ends under a query is a lost connection, in every form
   t.equal(await failureOf(prisma.$queryRaw`select 1`), 'connection', 'a raw query afterwards')
   t.equal(await failureOf(prisma.client.findMany()), 'connection', 'a query of a model')
   t.equal(await failureOf(prisma.$transaction([prisma.client.findMany()])), 'connection', 'a transaction')
+})
+
+t.test('a transaction that Prisma gave up waiting for is no fault of its data', async (t) => {
+  const { url } = await createTestDatabase(t)
+  const prisma = new PrismaClient({ adapter: new PrismaPg({ connectionString: url }) })
+  t.teardown(() => prisma.$disconnect())
+  const slow = prisma.$transaction((tx) => tx.$queryRaw`select pg_sleep(0.5)::text`, { timeout: 100 })
+  const error = await slow.then(
+    () => null,
+    (thrown) => thrown,
+  )
+  t.equal(error?.code, 'P2028')
+  t.equal(classify(error), 'connection')
 })

@@ -798,9 +798,9 @@ t.test('random work at random prices costs what the oracle says, exactly', { tim
   const seconds = (performance.now() - started) / 1000
   const counts = [...codes].sort(([, a], [, b]) => b - a).map(([code, n]) => `${code} ${n}`)
   t.comment(
-    `seed ${SEED}: ${asked} requests, ${priced} quotes, ${cumulative} cumulative ones beside, ${exempted} exempt, ${recomputed} worked out again, in ${seconds.toFixed(1)} s`,
+    `quote: seed ${SEED}: ${asked} requests, ${priced} quotes, ${cumulative} cumulative ones beside, ${exempted} exempt, ${recomputed} worked out again, in ${seconds.toFixed(1)} s`,
   )
-  t.comment(`answers: ${counts.join(', ')}; differences: ${differences.length}`)
+  t.comment(`quote: answers: ${counts.join(', ')}; differences: ${differences.length}`)
   t.same(differences, [], 'no differences')
   if (RUNS >= 5_000) {
     t.same(

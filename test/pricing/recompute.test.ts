@@ -218,7 +218,7 @@ t.test('every quote is the same again, also when there are later versions, and a
     }
   }
   t.comment(
-    `seed ${SEED}: ${quotes} quotes, each again and beside later versions; wrong versions tried: ${[...seen].map(([what, n]) => `${what} ${n}`).join(', ')}; not noticed: ${wrong.length}`,
+    `recompute: seed ${SEED}: ${quotes} quotes, each again and beside later versions; wrong versions tried: ${[...seen].map(([what, n]) => `${what} ${n}`).join(', ')}; not noticed: ${wrong.length}`,
   )
   t.same(wrong.slice(0, 3), [])
   if (RUNS >= 1_000) t.equal(seen.size, 10, 'every kind of figure was wrong once')

@@ -24,11 +24,11 @@ function report(t: Test, tally: Tally, started: number): void {
   const seconds = (performance.now() - started) / 1000
   const rate = Math.round(tally.commands / seconds)
   t.comment(
-    `seed ${SEED}: ${tally.lists} lists, ${tally.commands} commands (${tally.accepted} accepted, ${tally.replays} replays) in ${seconds.toFixed(1)} s, ${rate} a second`,
+    `lane: seed ${SEED}: ${tally.lists} lists, ${tally.commands} commands (${tally.accepted} accepted, ${tally.replays} replays) in ${seconds.toFixed(1)} s, ${rate} a second`,
   )
-  t.comment(`steps: ${tally.print(tally.verbs)}`)
-  t.comment(`refusals: ${tally.print(tally.codes)}`)
-  t.comment(`batch sizes: ${tally.print(tally.batchSizes)}`)
+  t.comment(`lane: steps: ${tally.print(tally.verbs)}`)
+  t.comment(`lane: refusals: ${tally.print(tally.codes)}`)
+  t.comment(`lane: batch sizes: ${tally.print(tally.batchSizes)}`)
 }
 
 t.setTimeout(0)
@@ -61,7 +61,7 @@ t.test('the lane on PostgreSQL agrees with the oracle', async (t) => {
   t.ok(tally.commands >= RUNS * 95, 'lists are as long as they should be')
 
   const findings = await verify(url)
-  t.comment(`farebox verify: ${findings.length} invariants in ${Math.round(findings.reduce((ms, finding) => ms + finding.ms, 0))} ms`)
+  t.comment(`lane: farebox verify: ${findings.length} invariants in ${Math.round(findings.reduce((ms, finding) => ms + finding.ms, 0))} ms`)
   t.same(
     findings
       .filter((finding) => finding.broken > 0)

@@ -296,10 +296,13 @@ export function exactCost(terms: OTerms, { usage, units, tier, since = null, las
     }
     // Where the price depends on the request, all of the usage must have a price, otherwise only what is new of it.
     if (since && mattering.some((variant) => variant.tier !== undefined || variant.above !== undefined)) {
-      const whole = costOfUsage(model, together(since, more), tier)
+      const all = together(since, more)
+      const whole = costOfUsage(model, all, tier)
       const charged = costOfUsage(model, since, tier)
       exact = whole > charged ? whole - charged : 0n
-      if (exact !== costOfUsage(model, more, tier)) notes.add('cumulative usage over a threshold')
+      // By its prices, not its cost: what is new may have none by itself.
+      const [asWhole, alone] = [all, more].map((each) => JSON.stringify(ratesFor(model, each, tier)))
+      if (asWhole !== alone) notes.add('cumulative usage over a threshold')
       if (whole < charged) notes.add('cheaper as a whole')
     } else exact = costOfUsage(model, more, tier)
     noteRates(model, together(before, more), tier, notes)

@@ -63,6 +63,7 @@ export function openStage(url: string, stores: number, tally: Tally): Stage {
     complaints.push(`${message}: ${JSON.stringify(fields, (_, value) => (value instanceof Error ? value.message : value))}`)
   const lane = new Lane(
     Array.from({ length: stores }, (_, n) => make(n)),
+    make(stores),
     places,
     { warn: complain, error: complain },
   )

@@ -21,7 +21,7 @@ t.test('the last credits are given out once', async (t) => {
       else t.fail('not one of a hundred', { counts })
     }
     t.equal(holds, rounds)
-    t.comment(`${rounds} rounds of 100: ${holds} holds, one in each; half of the rounds over two lanes`)
+    t.comment(`balance: ${rounds} rounds of 100: ${holds} holds, one in each; half of the rounds over two lanes`)
   })
 
   const DRAINS = 20
@@ -89,7 +89,7 @@ t.test('the last credits are given out once', async (t) => {
     t.equal(settled.length, 600)
     const counts: Record<string, number> = {}
     for (const name of settled) counts[name] = (counts[name] ?? 0) + 1
-    t.comment(`600 pieces of work: ${JSON.stringify(counts)}`)
+    t.comment(`balance: 600 pieces of work: ${JSON.stringify(counts)}`)
     t.notOk(
       Object.keys(counts).some((name) => /\b5\d\d$/.test(name)),
       'nothing failed',

@@ -51,7 +51,7 @@ t.test('a connection that breaks around COMMIT', async (t) => {
       const hits = proxy.hits - before
       t.ok(hits >= 15)
       const replayed = answers.filter((answer) => answer.headers['idempotent-replayed'] === 'true').length
-      t.comment(`${answers.length} charges, ${hits} commits broken, ${replayed} answered from their record, lost 0, doubled 0`)
+      t.comment(`connection: ${answers.length} charges, ${hits} commits broken, ${replayed} answered from their record, lost 0, doubled 0`)
     })
   }
 
@@ -135,7 +135,7 @@ t.test('pg_terminate_backend under load loses nothing', async (t) => {
   t.same(tally(answers), { 201: 1_280 })
   const [row] = await service.query(`select count(*)::int as n, sum(cost)::bigint as cost from charges where reference = 'killed'`)
   t.same(row, { n: 1_280, cost: '1280000000' })
-  t.comment(`1280 charges, ${killed} backends killed, lost 0, doubled 0`)
+  t.comment(`connection: 1280 charges, ${killed} backends killed, lost 0, doubled 0`)
   const [open] = await service.query(
     `select count(*)::int as n from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'`,
   )

@@ -81,7 +81,7 @@ t.test('at the deadline', async (t) => {
     t.equal(rows.length, HOLDS)
     t.ok(Object.keys(ends).length >= 2, 'not always the same one')
     t.comment(
-      `${HOLDS} holds: ${JSON.stringify(ends)}; the sweepers met ${swept}; answers ${JSON.stringify(tally(outcomes.flatMap((o) => [...o.commits, o.release])))}`,
+      `deadline: ${HOLDS} holds: ${JSON.stringify(ends)}; the sweepers met ${swept}; answers ${JSON.stringify(tally(outcomes.flatMap((o) => [...o.commits, o.release])))}`,
     )
   })
 
@@ -136,7 +136,7 @@ t.test('at the deadline', async (t) => {
       ...(counts['200'] && { held: counts['200'] }),
       ...(counts['409 reservation_expired'] && { expired: counts['409 reservation_expired'] }),
     })
-    t.comment(`120 holds: ${JSON.stringify(counts)}`)
+    t.comment(`deadline: extended at it, 120 holds: ${JSON.stringify(counts)}`)
   })
 
   t.test('the book is sound', async (t) => t.same(await service.unsound(), []))

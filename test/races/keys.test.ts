@@ -17,7 +17,7 @@ async function oneEffect(t: Test, service: TestService, answers: readonly Answer
   )
   t.equal(effects, 1, 'one effect')
   t.equal(keys, 1, 'one record')
-  t.comment(`${answers.length} senders: ${fresh.length} effect, ${answers.length - fresh.length} replays`)
+  t.comment(`keys: ${answers.length} senders: ${fresh.length} effect, ${answers.length - fresh.length} replays`)
 }
 
 function reserve(wallet: string, key: string) {
@@ -51,10 +51,9 @@ t.test('one key, many senders', async (t) => {
       PORT: '0',
       JWT_SECRET,
       LOG_LEVEL: 'error',
-      JOBS: 'false',
       DOCS: 'false',
     }
-    const processes = await Promise.all([startProcess(t, env), startProcess(t, env)])
+    const processes = await Promise.all([startProcess(t, env, 'api'), startProcess(t, env, 'api')])
     const callers = processes.map(({ url }) => callerAt(url, () => service.client.key))
     for (let round = 0; round < 5; round += 1) {
       const key = `process-${round}`
@@ -93,7 +92,7 @@ t.test('one key, many senders', async (t) => {
       `select count(*)::int as effects, count(distinct reference)::int as keys from reservations where reference like 'pair-%'`,
     )
     t.same(row, { effects: rounds, keys: rounds })
-    t.comment(`${rounds} rounds, ${row.effects} effects`)
+    t.comment(`keys: one key on two wallets: ${rounds} rounds, ${row.effects} effects`)
   })
 
   t.test('a grant that lands in the middle of a burst: all are told yes, or all no', async (t) => {
@@ -117,7 +116,7 @@ t.test('one key, many senders', async (t) => {
       const [row] = await service.query('select count(*)::int as n from reservations where reference = $1', [key])
       t.equal(row.n, counts[0] === '201' ? 1 : 0, 'told "done" exactly where there is an effect')
     }
-    t.comment(`${rounds} rounds of 64 senders: ${JSON.stringify(told)}`)
+    t.comment(`keys: a grant lands midway: ${rounds} rounds of 64 senders: ${JSON.stringify(told)}`)
   })
 
   t.test('the book is sound', async (t) => t.same(await service.unsound(), []))

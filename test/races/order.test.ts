@@ -24,7 +24,7 @@ t.test('the order of a batch', async (t) => {
       if (refused > 0 || versions.some((version: number, i: number) => i > 0 && version <= versions[i - 1])) wrong += 1
     }
     t.equal(wrong, 0, `in order in each of ${rounds} rounds of 1,000`)
-    t.comment(`${rounds} × 1,000 commands, ${wrong} rounds out of order`)
+    t.comment(`order: ${rounds} × 1,000 commands, ${wrong} rounds out of order`)
   })
 
   t.test('a grant early in the request pays for a reserve late in it', async (t) => {
@@ -68,7 +68,7 @@ t.test('the order of a batch', async (t) => {
     t.equal(row.n, 0)
     const answers = await service.query(`select status, count(*)::int as n from idempotency_keys where key like 'pair-%' group by 1`)
     t.same(answers, [{ status: 201, n: 200 * rounds }])
-    t.comment(`${rounds} × 200 keys, ${row.n} deadlocks`)
+    t.comment(`order: ${rounds} × 200 keys, ${row.n} deadlocks`)
   })
 
   t.test('events of one request too', async (t) => {

@@ -46,7 +46,9 @@ t.test('outages', { jobs: 4 }, async (t) => {
       const recovery = performance.now() - started
       t.same(tally(again), { 201: 10 }, 'the same keys go through')
       t.equal((await behind.get(`/v1/wallets/${wallet}/balance`)).body?.balance, '989', 'each once')
-      t.comment(`${fault}: longest answer ${Math.round(Math.max(...spans))} ms, first answers ${Math.round(recovery)} ms after it was back`)
+      t.comment(
+        `outage: ${fault}: longest answer ${Math.round(Math.max(...spans))} ms, first answers ${Math.round(recovery)} ms after it was back`,
+      )
       t.same(await service.unsound(), [])
     })
   }

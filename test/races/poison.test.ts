@@ -49,7 +49,7 @@ t.test('poison', async (t) => {
   t.test('one in 200 breaks a CHECK of the database', async (t) => {
     await service.query(`alter table reservations add constraint poison check (reference is distinct from 'check poison')`)
     const statements = await countStatements(service, () => withPoison(t, service, new Set([77]), 'check', reserve('check')))
-    t.comment(`found by halves: ${statements} inserts of reservations for 199 rows`)
+    t.comment(`poison: found by halves: ${statements} inserts of reservations for 199 rows`)
     await service.query('alter table reservations drop constraint poison')
     const again = await service.post('/v1/reservations', { wallet, amount: '1', reference: 'check poison' }, { idempotencyKey: 'check-77' })
     t.equal(again.status, 201, 'once the cause is gone the same key works: a failure is not remembered')
@@ -110,7 +110,7 @@ async function countStatements(service: TestService, work: () => Promise<unknown
   }
   await service.query('create sequence inserts_seen start 1')
   await service.query(
-    `create function count_insert() returns trigger language plpgsql as $$ begin perform nextval('inserts_seen'); return null; end $$`,
+    `create function count_insert() returns trigger language plpgsql security definer as $$ begin perform nextval('inserts_seen'); return null; end $$`,
   )
   await service.query('create trigger count_insert before insert on reservations for each statement execute function count_insert()')
   await work()
@@ -125,7 +125,7 @@ t.test('transient failures', async (t) => {
   /** Raises this SQLSTATE in every n-th batch, before its keys are written. The sequence does not roll back. */
   const raiseEvery = (n: number, sqlstate: string, timing = 'before') =>
     service.query(`
-      create or replace function transient() returns trigger language plpgsql as $$
+      create or replace function transient() returns trigger language plpgsql security definer as $$
       begin if nextval('batches_seen') % ${n} = 0 then raise exception 'test' using errcode = '${sqlstate}'; end if; return null; end $$;
       create trigger transient ${timing} insert on idempotency_keys for each statement execute function transient()`)
   const stop = () => service.query('drop trigger transient on idempotency_keys')
@@ -166,7 +166,7 @@ t.test('transient failures', async (t) => {
       t.same(row, { n, cost: String(n * 1_000_000) })
       const seen = (await attempts()) - before
       t.ok(seen >= 15, 'batches failed')
-      t.comment(`${n} charges, ${seen} batches, ${Math.floor(seen / 3)} of them failed with ${sqlstate}, 0 given up`)
+      t.comment(`poison: ${n} charges, ${seen} batches, ${Math.floor(seen / 3)} of them failed with ${sqlstate}, 0 given up`)
     })
   }
 

@@ -50,7 +50,7 @@ t.test('prices change under load, on two processes', async (t) => {
       `select price, count(*)::int as n from (select quote->'terms'->'model'->>'price' as price from charges) c group by 1`,
     )
     t.ok(prices.length > 20, `${charges.length} charges at ${prices.length} prices`)
-    t.comment(`${charges.length} charges while ${versions.length} versions came, at ${prices.length} of them`)
+    t.comment(`prices: ${charges.length} charges while ${versions.length} versions came, at ${prices.length} of them`)
   })
 
   t.test('who was told of a version never uses an older one', async (t) => {

@@ -17,7 +17,7 @@ t.test('concurrent refunds', async (t) => {
       t.same(tally(answers), { 201: 1, '409 charge_refunded': 49 })
       t.match((await service.get(`/v1/wallets/${wallet}/balance`)).body, { balance: '100' })
     }
-    t.comment(`${rounds} charges, ${rounds * 50} refunds asked, ${rounds} done`)
+    t.comment(`refunds: ${rounds} charges, ${rounds * 50} refunds asked, ${rounds} done`)
   })
 
   t.test('50 partial refunds past 100 % stop at the charge', async (t) => {
@@ -41,7 +41,7 @@ t.test('concurrent refunds', async (t) => {
       t.equal(Number(row.rows), Math.round(Number(part) * 1e6) * fit, 'Σ of the ledger is exact')
       t.equal(row.refunded, row.rows)
       t.ok(Number(row.rows) <= Number(row.collected))
-      t.comment(`50 × ${part} of 10: ${JSON.stringify(counts)}`)
+      t.comment(`refunds: 50 × ${part} of 10: ${JSON.stringify(counts)}`)
     }
   })
 
@@ -70,7 +70,7 @@ t.test('concurrent refunds', async (t) => {
       40,
     )
     t.notOk(Object.keys(counts).some((name) => name.startsWith('5')))
-    t.comment(JSON.stringify(counts))
+    t.comment(`refunds: beside charges that go on: ${JSON.stringify(counts)}`)
   })
 
   t.test('the book is sound', async (t) => t.same(await service.unsound(), []))

@@ -145,7 +145,7 @@ t.test('floods', async (t) => {
       const grown = (process.memoryUsage().rss - rss) / MIB
       t.ok(ms < 1_500, `a frame for somebody else took ${ms} ms`)
       t.ok(grown < 64, `memory grew by ${grown.toFixed(1)} MiB`)
-      t.comment(`${name}: ${ms} ms, ${grown.toFixed(1)} MiB`)
+      t.comment(`sockets: ${name}: ${ms} ms, ${grown.toFixed(1)} MiB`)
     })
   }
 
@@ -245,7 +245,9 @@ t.test('whoever does not read', async (t) => {
     }
     t.ok(Math.max(...spans) < 3_000, `others had their frames within ${Math.round(Math.max(...spans))} ms`)
     t.ok(grown < 200, `memory grew by ${grown.toFixed(1)} MiB for three of them`)
-    t.comment(`${Math.round(Math.max(...spans))} ms, ${grown.toFixed(1)} MiB`)
+    t.comment(
+      `sockets: three that do not read: others had their frames within ${Math.round(Math.max(...spans))} ms, ${grown.toFixed(1)} MiB`,
+    )
   })
 
   t.test('but comes back in time has the newest state of each wallet', async (t) => {
@@ -269,7 +271,7 @@ t.test('whoever does not read', async (t) => {
       const { body } = await service.get(`/v1/wallets/${wallet}/balance`)
       await eventually(`the newest state of ${wallet}`, () => statesIn(socket, wallet).at(-1)?.version === body.version)
     }
-    t.comment(`${socket.balances().length} frames for ${rounds * some.length} changes`)
+    t.comment(`sockets: ${socket.balances().length} frames for ${rounds * some.length} changes`)
     neverBackwards(t, socket)
   })
 })
@@ -349,7 +351,7 @@ t.test('joining and leaving while everything changes', async (t) => {
     }
   }
   t.equal(wrong, 0, 'wrong final balances')
-  t.comment(`${commits} commits, ${sockets.reduce((sum, socket) => sum + socket.frames.length, 0)} frames`)
+  t.comment(`sockets: ${commits} commits, ${sockets.reduce((sum, socket) => sum + socket.frames.length, 0)} frames`)
 })
 
 /** What a socket was told of a wallet, by answers and notifications, in order. */

@@ -427,7 +427,7 @@ t.test('credentials are asked about once each, and a database that is away has r
     asked.push(principal.credentialHash)
     return answer(principal)
   }
-  const sessions = new Sessions(isActive, { checkMs: 5, credentialMs: 20 })
+  const sessions = new Sessions(isActive, { checkMs: 5, credentialMs: 20 }, { inc() {}, dec() {} })
   t.teardown(() => sessions.close())
   const principal = (kind: Principal['kind'], credentialHash: string): Principal => ({
     ...{ kind, credentialHash, clientId: 'c', scopes: new Set(), subject: null, actor: `${kind}:${credentialHash}`, expiresAt: null },
