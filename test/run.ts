@@ -6,16 +6,24 @@
  * of the application's, so that a variable which happens to be set cannot change a result.
  */
 import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { interruptible } from '../tools/interruptible.ts'
+import { failures } from './failures.ts'
 import { buildTap, ROOT, TAP, testEnvironment, withTestServer } from './server.ts'
 
 /** How long interrupted tests may take to tidy up. */
 const INTERRUPTED_MS_MAX = 10_000
 
+const RESULTS = join(ROOT, '.tap/test-results')
+
 process.exitCode = await interruptible(async (signal) => {
   const built = buildTap()
   if (built !== 0) return built
-  return withTestServer((variables) => runTap(variables, signal))
+  const since = Date.now()
+  const status = await withTestServer((variables) => runTap(variables, signal))
+  if (status !== 0 && existsSync(RESULTS)) for (const failure of failures(RESULTS, since)) console.error(`\nFailed: ${failure}`)
+  return status
 })
 
 function runTap(variables: Readonly<Record<string, string>>, signal: AbortSignal): Promise<number> {
