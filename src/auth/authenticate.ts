@@ -34,6 +34,8 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
   const { store, verifyToken, clock = Date.now } = options
   const cache = new PrincipalCache()
   const pending = new Map<string, Promise<Principal | null>>()
+  /** How often something was forgotten: what was asked before that may not be put back. */
+  let forgettings = 0
 
   async function lookUp(credential: string, credentialHash: string): Promise<Principal | null> {
     const now = clock()
@@ -46,14 +48,17 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     const running = pending.get(credentialHash)
     if (running) return running
     if (pending.size >= LOOKUPS_MAX) throw fail('overloaded', 'Too many unknown credentials at once.')
+    const asked = forgettings
     const stranger = admitStranger !== undefined && !cache.wasGood(credentialHash)
     const lookup = (stranger ? admitStranger().then(() => lookUp(credential, credentialHash)) : lookUp(credential, credentialHash))
       .then((principal) => {
         // A failed look-up is not an answer and is not kept.
-        cache.put(credentialHash, principal, clock())
+        if (asked === forgettings) cache.put(credentialHash, principal, clock())
         return principal
       })
-      .finally(() => pending.delete(credentialHash))
+      .finally(() => {
+        if (pending.get(credentialHash) === lookup) pending.delete(credentialHash)
+      })
     pending.set(credentialHash, lookup)
     return lookup
   }
@@ -64,7 +69,12 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
       if (credential === undefined) return refuse(admitStranger)
       const credentialHash = hash('sha256', credential, 'base64')
       const known = cache.get(credentialHash, clock())
-      if (known) return known
+      if (known) {
+        const askAgain = cache.isAgeing(credentialHash, clock()) && pending.size < LOOKUPS_MAX
+        // Where it fails, the next request asks.
+        if (askAgain) lookUpOnce(credential, credentialHash).catch(() => undefined)
+        return known
+      }
       if (known === null) return refuse(admitStranger)
       return lookUpOnce(credential, credentialHash, admitStranger).then((principal) => {
         if (!principal || (principal.expiresAt !== null && clock() >= principal.expiresAt)) throw refused()
@@ -72,6 +82,8 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
       })
     },
     forget(actor) {
+      forgettings += 1
+      pending.clear()
       cache.forget((principal) => principal.actor === actor)
     },
   }

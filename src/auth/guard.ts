@@ -1,4 +1,4 @@
-import type { FastifyPluginAsync, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyPluginAsync, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { assert, type FareboxError, fail } from '../kernel/errors.ts'
 import { type Authenticator, createAuthenticator } from './authenticate.ts'
@@ -18,6 +18,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Who speaks; null on public routes only. `principalOf` reads it. */
     principal: Principal | null
+    /** Whether the route is for admins only. */
+    asAdmin: boolean
   }
   interface FastifyContextConfig {
     /** Who may call: a scope, `self` for keys with `keyScope` and people on what is their own, or everyone. */
@@ -42,23 +44,25 @@ const guard: FastifyPluginAsync<GuardOptions> = async (app, options) => {
   const authenticator = createAuthenticator({ store: options.store, verifyToken: verify, ...(options.clock && { clock: options.clock }) })
   app.decorate('auth', { authenticator, signToken: sign })
   app.decorateRequest('principal', null)
-
-  app.addHook('onRoute', (route) => checkDeclaration(route, options.publicPrefixes ?? []))
+  app.decorateRequest('asAdmin', false)
 
   const { admitStranger } = options
-  app.addHook('onRequest', (request, _reply, done) => {
-    // No route, no effect: the handler of unknown routes answers the same to everyone.
-    if (request.is404) return done()
-    const { scope, keyScope } = request.routeOptions.config
-    if (scope === 'public') return done()
-    let found: Principal | Promise<Principal>
-    try {
-      found = authenticator.authenticate(request.headers.authorization, admitStranger && (() => admitStranger(request)))
-    } catch (error) {
-      return done(error as Error)
+  app.addHook('onRoute', (route) => {
+    checkDeclaration(route, options.publicPrefixes ?? [])
+    const { scope, keyScope } = route.config ?? {}
+    if (scope === 'public') return
+    // A hook of each route, which knows its scope (`request.routeOptions` is made anew at each look), and the first of them.
+    const hook: onRequestHookHandler = (request, _reply, done) => {
+      let found: Principal | Promise<Principal>
+      try {
+        found = authenticator.authenticate(request.headers.authorization, admitStranger && (() => admitStranger(request)))
+      } catch (error) {
+        return done(error as Error)
+      }
+      if (found instanceof Promise) found.then((principal) => done(admit(request, principal, scope, keyScope)), done)
+      else done(admit(request, found, scope, keyScope))
     }
-    if (found instanceof Promise) found.then((principal) => done(admit(request, principal, scope, keyScope)), done)
-    else done(admit(request, found, scope, keyScope))
+    route.onRequest = [hook, route.onRequest ?? []].flat()
   })
 }
 
@@ -70,6 +74,7 @@ function admit(
   keyScope: Scope | undefined,
 ): FareboxError | undefined {
   request.principal = principal
+  request.asAdmin = scope === 'admin'
   request.clientId = principal.clientId
   const personal = scope === 'self' && principal.kind === 'user'
   const needed = scope === 'self' ? keyScope : (scope as Scope | undefined)
@@ -96,7 +101,7 @@ export function principalOf(request: FastifyRequest): Principal {
 
 /** The speaker of a request's command. On admin routes the ledger shows that an admin acted. */
 export function speakerOf(request: FastifyRequest): Speaker {
-  return toSpeaker(principalOf(request), request.id, request.routeOptions.config.scope === 'admin')
+  return toSpeaker(principalOf(request), request.id, request.asAdmin)
 }
 
 /** Authenticates and authorises every request, and offers `app.auth`. */

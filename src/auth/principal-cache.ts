@@ -3,6 +3,8 @@ import type { Principal } from './principal.ts'
 
 /** How long a credential is taken without asking again, and so how long a revoked key may still work. */
 export const PRINCIPAL_KEPT_MS = 30_000
+/** So long before that somebody who still comes is asked about again, behind their back: neither they nor a slow database are waited for. */
+const ASKED_AGAIN_MS = 15_000
 /** How long a wrong credential is refused without asking again, and so how long a new key may be refused that was tried too early. */
 const REFUSAL_KEPT_MS = 5_000
 const ENTRIES_MAX = 10_000
@@ -31,6 +33,12 @@ export class PrincipalCache {
     const refused = this.#refusals.get(hash)
     if (refused && isKept(refused, REFUSAL_KEPT_MS, now)) return null
     return undefined
+  }
+
+  /** Whether what is known of a good credential soon counts no more. */
+  isAgeing(hash: string, now: Instant): boolean {
+    const found = this.#principals.get(hash)
+    return found !== undefined && now >= found.until - ASKED_AGAIN_MS
   }
 
   /** Whether the credential was good when it was last looked up, however long ago. */

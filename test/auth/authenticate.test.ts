@@ -62,6 +62,48 @@ t.test('a known key is answered at once and without a look-up', async (t) => {
   t.equal(state.lookups, 1)
 })
 
+t.test('a key in use is looked up again before its time is over, and nobody waits for that', async (t) => {
+  const { key, state, raw, authenticate } = setUp()
+  const principal = await authenticate()
+  state.now += PRINCIPAL_KEPT_MS / 2 - 1
+  t.equal(raw(`Bearer ${key}`), principal)
+  t.equal(state.lookups, 1, 'not yet')
+  state.now += 1
+  state.answer = () => Promise.reject(new Error('connection lost'))
+  t.equal(raw(`Bearer ${key}`), principal)
+  t.equal(raw(`Bearer ${key}`), principal, 'one look-up at a time')
+  t.equal(state.lookups, 2)
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  t.equal(raw(`Bearer ${key}`), principal, 'a database that is away changes nothing yet')
+  t.equal(state.lookups, 3)
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  state.answer = () => null
+  t.equal(raw(`Bearer ${key}`), principal)
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  t.equal(await codeOf(authenticate()), 'unauthenticated', 'revoked elsewhere')
+})
+
+t.test('a look-up that began before a key was revoked does not bring it back', async (t) => {
+  const { key, state, authenticate, forget } = setUp()
+  await authenticate()
+  state.now += PRINCIPAL_KEPT_MS / 2
+  await authenticate()
+  t.equal(state.lookups, 2, 'one is under way')
+  const { answer } = state
+  forget(`key:${key.slice(0, 12)}`)
+  let refused: Promise<string> | undefined
+  state.answer = () => {
+    // The first look-up has read the key as it was; whoever comes now asks anew.
+    state.answer = () => null
+    refused = codeOf(authenticate())
+    return answer()
+  }
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  t.equal(await refused, 'unauthenticated')
+  t.equal(await codeOf(authenticate()), 'unauthenticated')
+  t.equal(state.lookups, 3)
+})
+
 t.test('a revoked key stops working within 30 seconds, at once where it was revoked', async (t) => {
   const { key, state, authenticate, forget } = setUp()
   await authenticate()
