@@ -26,7 +26,7 @@ export function failures(results: string, since: number): string[] {
       for (const next of lines.slice(at + 1)) {
         if (!next.startsWith(`${indent}  `) || diagnosis.length === DIAGNOSIS_LINES_MAX) break
         // The source is in the repository.
-        if (/^ {2}\S/.test(next.slice(indent.length))) quoting = next.trim() === 'source: >'
+        if (/^ {2}\S/.test(next.slice(indent.length))) quoting = next.trim().startsWith('source:')
         if (!quoting) diagnosis.push(next.slice(indent.length))
       }
       found.push([`${name.slice(0, -'.tap'.length)}: ${title}`, ...diagnosis].join('\n'))

@@ -12,11 +12,11 @@ What the long forms of the tests have shown, on the machine and the day that eac
 \`--short\` a form that takes two minutes at most for each. A run rewrites the rows that it ran; the others keep their older date. A row that was
 skipped, or that printed no figure, has shown nothing and fails the run.
 
-The second column names what a row is about: a fault (F1–F20), an attack by its number in the table at the end, or invariants of
-[invariants.ts](../src/ledger/invariants.ts). Times are those of a machine as busy as its load average says.
+Under each table stands what the tests printed. The second column names what a row is about: a fault (F1–F20), an attack by its number
+in the table at the end, or invariants of [invariants.ts](../src/ledger/invariants.ts). Times are those of a machine as busy as its load average says.
 `
 
-const COLUMNS = ['row', 'of', 'shows', 'figures', 'result', 'date', 'machine', 'command']
+const COLUMNS = ['row', 'of', 'shows', 'result', 'date', 'machine', 'command']
 const NEVER = 'not run yet'
 
 /** A cell of a table: one line, no bars of its own. */
@@ -35,27 +35,32 @@ export function machine(postgres: string): string {
   return `${cpus().length} × ${model}, ${Math.round(totalmem() / 2 ** 30)} GiB, PostgreSQL ${postgres}, Node ${process.versions.node}, load ${loadavg()[0]?.toFixed(1)}`
 }
 
+/** What a row printed, under a heading of its own. */
+function block(name: string, figures: readonly string[]): string {
+  return [`### ${name}`, '', ...figures.map((figure) => `- ${figure.replaceAll('\n', ' ')}`)].join('\n')
+}
+
 /**
  * @param before the document as it is, or an empty text
  * @param results what was run now
  */
 export function render(before: string, results: readonly Result[], on: { readonly date: string; readonly machine: string }): string {
-  const kept = new Map(
-    before
-      .split('\n')
-      .map((text) => [/^\| (\S+) \|/.exec(text)?.[1], text] as const)
-      .filter((pair): pair is [string, string] => pair[0] !== undefined),
-  )
+  const lines = new Map([...before.matchAll(/^\| (\S+) \|.*$/gm)].map(([text, name]) => [name as string, text]))
+  const blocks = new Map([...before.matchAll(/^### (\S+)\n\n(?:- .*\n)+/gm)].map(([text, name]) => [name as string, text.trimEnd()]))
   for (const { row, outcome, figures, reasons, seconds, command } of results) {
-    const said = figures.length > 0 ? figures.join('<br>') : '–'
     const result = [outcome === 'ok' ? `ok in ${seconds.toFixed(0)} s` : outcome, ...reasons].join('<br>')
-    kept.set(row.name, line([row.name, row.of, row.shows, said, result, on.date, on.machine, `\`${command}\``]))
+    lines.set(row.name, line([row.name, row.of, row.shows, result, on.date, on.machine, `\`${command}\``]))
+    if (figures.length > 0) blocks.set(row.name, block(row.name, figures))
+    else blocks.delete(row.name)
   }
   const parts = PARTS.map((part) => {
-    const rows = ROWS.filter((row) => row.part === part).map(
-      (row) => kept.get(row.name) ?? line([row.name, row.of, row.shows, '–', NEVER, '–', '–', `\`npm run prove -- ${row.name}\``]),
+    const rows = ROWS.filter((row) => row.part === part)
+    const table = rows.map(
+      ({ name, of, shows }) => lines.get(name) ?? line([name, of, shows, NEVER, '–', '–', `\`npm run prove -- ${name}\``]),
     )
-    return [`## ${part[0]?.toUpperCase()}${part.slice(1)}`, '', line(COLUMNS), line(COLUMNS.map(() => '---')), ...rows].join('\n')
+    const printed = rows.map(({ name }) => blocks.get(name)).filter((text) => text !== undefined)
+    const head = [`## ${part[0]?.toUpperCase()}${part.slice(1)}`, '', line(COLUMNS), line(COLUMNS.map(() => '---')), ...table].join('\n')
+    return [head, ...printed].join('\n\n')
   })
   const attacks = ATTACKS.map(({ rows, sent, shownBy, open }) =>
     line([
