@@ -27,7 +27,7 @@ import { measurePlugin, metricsPlugin } from './http/measure.ts'
 import { opsPlugin } from './http/ops.ts'
 import { serverOptions } from './http/options.ts'
 import { rateLimitPlugin } from './http/rate-limit.ts'
-import { serializerCompiler, validatorCompiler } from './http/zod.ts'
+import { refuseUnknownQuery, serializerCompiler, validatorCompiler } from './http/zod.ts'
 import { operationRoutes } from './ledger/routes.ts'
 import type { Logger } from './platform/logger.ts'
 import { pricingRoutes } from './pricing/routes.ts'
@@ -49,6 +49,7 @@ export async function buildApp(config: Config, rooms: Rooms, logger: Logger): Pr
   await app.register(errorPagePlugin)
   await addProbes(app, config, rooms)
   await app.register(async (v1) => {
+    v1.addHook('onRoute', refuseUnknownQuery)
     const { lane, operations } = rooms
     operationRoutes(v1, [...operations.batchable, ...operations.others], lane)
     batchRoutes(v1, operations.batchable, lane)

@@ -49,7 +49,7 @@ export function billingRoutes(app: FastifyInstance, services: BillingServices): 
         tags: ['Payments'],
         summary: 'List the packages on sale, cheapest first',
         description: 'All on one page.',
-        response: { 200: pageOf(schema.packageObject), ...problemResponses([401, 403, 503]) },
+        response: { 200: pageOf(schema.packageObject), ...problemResponses([400, 401, 403, 503]) },
       },
     },
     async () => {

@@ -1,6 +1,6 @@
-import type { FastifySchemaCompiler } from 'fastify'
+import type { FastifySchemaCompiler, RouteOptions } from 'fastify'
 import { serializerCompiler } from 'fastify-type-provider-zod'
-import type { z } from 'zod'
+import { z } from 'zod'
 import { FareboxError, type FieldError } from '../kernel/errors.ts'
 import { fieldError } from './pointer.ts'
 
@@ -30,6 +30,13 @@ export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, ht
 }
 
 export { serializerCompiler }
+
+const NO_QUERY = z.strictObject({})
+
+/** For `onRoute`: a route that describes no query takes none, as no object takes a field that it does not describe. */
+export function refuseUnknownQuery(route: RouteOptions): void {
+  route.schema = { querystring: NO_QUERY, ...route.schema }
+}
 
 /** An `invalid_request` that names the wrong fields. */
 export function invalidRequest(errors: readonly FieldError[], part = 'request'): FareboxError {

@@ -293,8 +293,11 @@ t.test('the matrix of attacks', async (t) => {
           score.see(await service.get(`${pathOf(route)}?${twice}`, admin), [400], `${route.operationId} ?${twice}`)
         }
       }
+    }
+    for (const route of routes) {
       for (const unknown of ['sort=balance', 'offset=1', '__proto__=1', 'constructor=1', 'order=desc;drop%20table%20wallets']) {
-        score.see(await service.get(`${pathOf(route)}?${unknown}`, admin), [400], `${route.operationId} ?${unknown}`)
+        const answer = await service.send(route.method, `${pathOf(route)}?${unknown}`, bodyOf(route), admin)
+        score.see(answer, [400], `${route.operationId} ?${unknown}`)
       }
     }
   })

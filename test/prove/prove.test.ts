@@ -94,7 +94,10 @@ t.test('a run rewrites the rows that it ran, and leaves the others', async (t) =
   const result = (row: Row, ...figures: string[]): Result => ({
     ...{ row, outcome: 'ok', command: `npm run prove -- ${row.name}`, figures, reasons: [], seconds: 3 },
   })
-  const one = render('', [result(first, 'old | figure', 'second figure'), result(second, 'kept')], { date: '2026-01-01', machine: 'a machine' })
+  const one = render('', [result(first, 'old | figure', 'second figure'), result(second, 'kept')], {
+    date: '2026-01-01',
+    machine: 'a machine',
+  })
   const two = render(one, [result(first, 'new')], { date: '2026-02-02', machine: 'another' })
   const of = (row: Row) => `### ${row.name}\n\n- `
   t.match(one, new RegExp(`\\| ${first.name} \\|.*2026-01-01 \\| a machine`))

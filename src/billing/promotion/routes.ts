@@ -36,7 +36,7 @@ export function promotionRoutes(app: FastifyInstance, { promotions, lane, wallet
         tags: ['Payments'],
         summary: 'List the bonus rules in force',
         description: 'All on one page. Of the rules of a kind an order gets the one that gives most.',
-        response: { 200: pageOf(schema.bonusRuleObject), ...problemResponses([401, 403, 503]) },
+        response: { 200: pageOf(schema.bonusRuleObject), ...problemResponses([400, 401, 403, 503]) },
       },
     },
     async () => ({ data: (await promotions.rulesInForce(new Date())).map(schema.bonusRuleToWire), next_cursor: null }),

@@ -104,7 +104,7 @@ export function subscriptionRoutes(app: FastifyInstance, services: SubscriptionS
         operationId: 'listPlans',
         tags: ['Payments'],
         summary: 'List the plans on sale, cheapest first',
-        response: { 200: pageOf(schema.planObject), ...problemResponses([401, 403, 503]) },
+        response: { 200: pageOf(schema.planObject), ...problemResponses([400, 401, 403, 503]) },
       },
     },
     async () => {
