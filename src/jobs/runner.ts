@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { PgBoss, systemClock } from 'pg-boss'
 
 /** A job that runs again and again, in one process at a time. */
@@ -36,6 +37,8 @@ const STATEMENT_TIMEOUT_MS = 15_000
 const SUPERVISE_SECONDS = 5
 /** A finished run is kept for this long. */
 const KEEP_SECONDS = 3_600
+/** A run that cannot send for the next one, because the database is away, tries again after this time. */
+const SEND_AGAIN_MS = 1_000
 /** A chain that broke (a process died between two runs) is mended by the schedule within a minute. */
 const EVERY_MINUTE = '* * * * *'
 
@@ -69,6 +72,19 @@ export async function startJobs(url: string, jobs: readonly RecurringJob[], log:
     await boss.stop({ graceful: false }).catch(() => {})
     throw new Error(`the job queue cannot be used: ${(cause as Error).message}; run "farebox migrate" first`, { cause })
   }
+  const stopping = new AbortController()
+  async function sendNext({ name, everySeconds }: RecurringJob): Promise<void> {
+    for (;;) {
+      try {
+        await boss.send(name, null, { startAfter: everySeconds })
+        return
+      } catch (error) {
+        if (stopping.signal.aborted) return
+        log.warn({ err: error, job: name }, 'the next run could not be sent for, and will be')
+        await delay(SEND_AGAIN_MS, undefined, { signal: stopping.signal }).catch(() => undefined)
+      }
+    }
+  }
   for (const job of jobs) {
     const runLimits = { retryLimit: 0, expireInSeconds: job.timeLimitSeconds, deleteAfterSeconds: KEEP_SECONDS }
     await boss.createQueue(job.name, { policy: 'stately', ...runLimits })
@@ -81,10 +97,15 @@ export async function startJobs(url: string, jobs: readonly RecurringJob[], log:
         watch.jobEnded(job.name, 'failed')
         log.error({ err: error, job: job.name }, 'a job failed and will run again')
       }
-      await boss.send(job.name, null, { startAfter: job.everySeconds })
+      await sendNext(job)
     })
     await boss.schedule(job.name, EVERY_MINUTE)
     await boss.send(job.name)
   }
-  return { stop: () => boss.stop({ graceful: true, timeout: STOP_MS_MAX }) }
+  return {
+    async stop() {
+      stopping.abort()
+      await boss.stop({ graceful: true, timeout: STOP_MS_MAX })
+    },
+  }
 }
