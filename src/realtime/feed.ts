@@ -74,7 +74,8 @@ interface Change {
   readonly cause: State['cause']
 }
 
-const COMPARED_AT_ONCE = 2_000
+/** Wallets read at once when all are compared: what they take to read, nobody else is served. */
+const COMPARED_AT_ONCE = 500
 
 export interface FeedPorts {
   readonly reads: FeedReads

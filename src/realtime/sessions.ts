@@ -1,3 +1,4 @@
+import { setImmediate as otherWork } from 'node:timers/promises'
 import type { Principal } from '../auth/principal.ts'
 import { CLOSE } from './session.ts'
 import type { RealtimeTimes } from './times.ts'
@@ -6,6 +7,8 @@ import type { RealtimeTimes } from './times.ts'
 
 const PER_PERSON_MAX = 50
 const PER_KEY_MAX = 20_000
+/** Connections looked at before other work has its turn: a second's checks and pings of ten thousand take ten milliseconds. */
+const CHECKED_AT_ONCE = 100
 
 export interface Connection {
   /** Looks whether the peer still lives and reads. Called every second or so. */
@@ -20,6 +23,7 @@ export class Sessions {
   readonly #isActive: (principal: Principal) => Promise<boolean>
   readonly #count: { inc(): void; dec(): void }
   readonly #timers: readonly NodeJS.Timeout[]
+  #checking = false
   #closed = false
 
   /**
@@ -33,7 +37,10 @@ export class Sessions {
   ) {
     this.#isActive = isActive
     this.#count = count
-    this.#timers = [setInterval(() => this.#check(), times.checkMs), setInterval(() => void this.#checkCredentials(), times.credentialMs)]
+    this.#timers = [
+      setInterval(() => void this.#check(), times.checkMs),
+      setInterval(() => void this.#checkCredentials(), times.credentialMs),
+    ]
     for (const timer of this.#timers) timer.unref()
   }
 
@@ -71,12 +78,19 @@ export class Sessions {
     else this.#perActor.delete(who)
   }
 
-  #check(): void {
+  async #check(): Promise<void> {
+    if (this.#checking) return
+    this.#checking = true
     const now = Date.now()
+    let checked = 0
     for (const [connection, { expiresAt }] of this.#open) {
+      if (this.#closed) break
       if (expiresAt !== null && now >= expiresAt) connection.end(CLOSE.unauthenticated, 'the credential ended', 0)
       else connection.check()
+      checked += 1
+      if (checked % CHECKED_AT_ONCE === 0) await otherWork()
     }
+    this.#checking = false
   }
 
   async #checkCredentials(): Promise<void> {

@@ -462,3 +462,31 @@ t.test('credentials are asked about once each, and a database that is away has r
   open('key', 'k3')
   t.equal(ends.at(-1), 'k3 1012', 'who comes too late is sent away')
 })
+
+t.test('a thousand connections are each looked at once a round, and others have their turn meanwhile', async (t: Test) => {
+  const checks = new Map<number, number>()
+  const perTurn: number[] = []
+  let inTurn = 0
+  const sessions = new Sessions(async () => true, { checkMs: 20, credentialMs: 60_000 }, { inc() {}, dec() {} })
+  t.teardown(() => sessions.close())
+  for (let n = 0; n < 1_000; n += 1) {
+    const check = () => {
+      checks.set(n, (checks.get(n) ?? 0) + 1)
+      if (inTurn === 0) {
+        setImmediate(() => {
+          perTurn.push(inTurn)
+          inTurn = 0
+        })
+      }
+      inTurn += 1
+    }
+    const who = { kind: 'key', clientId: 'c', scopes: new Set<string>(), subject: null, actor: 'key:k', expiresAt: null }
+    sessions.add({ check, end() {} }, { ...who, credentialHash: 'k' } as unknown as Principal)
+  }
+  while ((checks.get(999) ?? 0) < 2) await new Promise((resolve) => setTimeout(resolve, 1))
+  t.equal(Math.max(...perTurn), 100)
+  t.ok(
+    [...checks.values()].every((count) => count >= 2 && count <= 3),
+    'in rounds',
+  )
+})
