@@ -120,7 +120,7 @@ function isAt(found: string, place: string): boolean {
   return found !== '' && (`${found}/`.startsWith(`${place}/`) || `${place}/`.startsWith(`${found}/`))
 }
 
-t.setTimeout(240_000)
+t.setTimeout(300_000)
 
 t.test('the matrix of attacks', async (t) => {
   const service = await createService(t)

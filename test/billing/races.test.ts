@@ -26,7 +26,7 @@ const eventOf = ({ stripe }: TestBilling, intent: string, type: string) =>
   stripe.controls.events.findLast((event) => event.type === type && JSON.stringify(event.data).includes(intent)) as Stripe.Event
 
 // A busy machine takes its time to start processes and to wait for Stripe.
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 t.test('one event a hundred times at once is one grant', async (t) => {
   const billing = await createBilling(t)

@@ -69,7 +69,7 @@ async function balanceOf({ service }: TestBilling, wallet: string): Promise<stri
 const now = () => Math.floor(Date.now() / 1_000)
 
 // A busy machine takes its time to start processes and to wait for Stripe.
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 t.test('what Stripe did not sign, or not just now, is refused and leaves nothing', async (t) => {
   const billing = await createBilling(t)

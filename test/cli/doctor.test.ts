@@ -3,7 +3,7 @@ import t from 'tap'
 import { farebox, freePort, temporary } from '../helpers/cli.ts'
 import { createTestDatabase } from '../helpers/database.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 t.test('has one line for each check and says what to do', async (t) => {
   const { serviceUrl } = await createTestDatabase(t)

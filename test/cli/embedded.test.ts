@@ -2,7 +2,7 @@ import { chmodSync } from 'node:fs'
 import t from 'tap'
 import { farebox, freePort, ready, startService, temporary } from '../helpers/cli.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 t.test('commands work on the embedded database, beside a running service and without one', async (t) => {
   const dataDir = temporary(t)

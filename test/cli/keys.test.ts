@@ -3,7 +3,7 @@ import t from 'tap'
 import { farebox, freePort, ready, startService, temporary } from '../helpers/cli.ts'
 import { createTestDatabase } from '../helpers/database.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 t.test('keys and tokens that the command line makes are those that the service takes', async (t) => {
   const database = await createTestDatabase(t)

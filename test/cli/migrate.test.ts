@@ -3,7 +3,7 @@ import t from 'tap'
 import { farebox } from '../helpers/cli.ts'
 import { createTestDatabase } from '../helpers/database.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(300_000)
 
 t.test('migrates an empty database, once, and shows where it stands', async (t) => {
   const env = { DATABASE_URL: (await createTestDatabase(t, { migrated: false })).url }

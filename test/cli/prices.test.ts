@@ -7,7 +7,7 @@ import t from 'tap'
 import { farebox, temporary } from '../helpers/cli.ts'
 import { createTestDatabase } from '../helpers/database.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const listOf = (prices: Record<string, readonly [input: string, output: string]>) =>
   `{${Object.entries(prices)

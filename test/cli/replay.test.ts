@@ -6,7 +6,7 @@ import { outputLimit, parseTrace } from '../../src/cli/replay/trace.ts'
 import { adminKey, farebox, freePort, ready, startService, temporary, writeTrace } from '../helpers/cli.ts'
 import { createTestDatabase } from '../helpers/database.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const HEADER = 'TIMESTAMP,ContextTokens,GeneratedTokens'
 

@@ -6,7 +6,7 @@ import { callerAt, createService, JWT_SECRET } from '../helpers/service.ts'
 
 /** One database, two processes: one answers and leaves the jobs, the other runs them and answers probes only. */
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 t.test('an api leaves deadlines to a worker, and a worker answers probes only', async (t) => {
   const service = await createService(t)

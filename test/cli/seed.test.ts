@@ -3,7 +3,7 @@ import t from 'tap'
 import { farebox, temporary } from '../helpers/cli.ts'
 import { createTestDatabase } from '../helpers/database.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(300_000)
 
 t.test('seeds prices, packages and demo data once, money through the lane', async (t) => {
   const { url } = await createTestDatabase(t)

@@ -6,7 +6,7 @@ import t from 'tap'
 import { farebox, freePort, ready, startService, temporary } from '../helpers/cli.ts'
 import { createTestDatabase } from '../helpers/database.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 t.test('help names every command, and every command has help with examples', async (t) => {
   const { status, stdout } = await farebox(['--help'])

@@ -5,7 +5,7 @@ import { farebox, temporary } from '../helpers/cli.ts'
 import { createTestDatabase } from '../helpers/database.ts'
 import { createService } from '../helpers/service.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(300_000)
 
 t.test('verify passes a good book and names what is broken in another', async (t) => {
   const { url } = await createTestDatabase(t)

@@ -31,7 +31,7 @@ interface Stage {
   next(): Caller
 }
 
-t.setTimeout(240_000)
+t.setTimeout(300_000)
 
 for (const processes of [1, 2]) {
   t.test(`over ${processes === 1 ? 'one process' : 'two processes'}`, async (t) => {

@@ -15,7 +15,7 @@ const FLAGS = [
 ]
 const WAIT = { timeout: 30_000 }
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 t.test('two pages follow a wallet', { skip: !existsSync(CHROMIUM) && `there is no ${CHROMIUM}: apt-get install chromium` }, async (t) => {
   const service = await createService(t)

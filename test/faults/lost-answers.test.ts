@@ -57,7 +57,7 @@ async function lose(t: Test, what: { readonly answers: boolean; readonly commits
   return { settled, answers: way.hits, commits: database.hits }
 }
 
-t.setTimeout(isLong ? 3_600_000 : 240_000)
+t.setTimeout(isLong ? 3_600_000 : 300_000)
 
 t.test('one answer in ten is lost', async (t) => {
   const { settled, answers } = await lose(t, { answers: true, commits: false })

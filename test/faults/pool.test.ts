@@ -58,7 +58,7 @@ async function idleTransactions(url: string): Promise<number> {
   }
 }
 
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 t.test('the row of a wallet is held', async (t) => {
   const { url } = await createTestDatabase(t)

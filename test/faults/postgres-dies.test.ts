@@ -85,7 +85,7 @@ async function playAll(load: Load, cluster: TestCluster, { next, chance }: Rando
   return new Map(names.map((name, form) => [name, outages.filter((_, n) => n % names.length === form)]))
 }
 
-t.setTimeout(isLong ? 3_600_000 : 240_000)
+t.setTimeout(isLong ? 3_600_000 : 300_000)
 
 t.test(`PostgreSQL dies in four ways, ${STOPS} times each`, { skip: noCluster() }, async (t) => {
   const cluster = await createCluster(t)

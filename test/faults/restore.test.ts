@@ -30,7 +30,7 @@ const WALLETS = 20
 /** So many on either side of the backup are sent again. */
 const AGAIN_MAX = 300
 
-t.setTimeout(240_000 + 4_000 * SECONDS)
+t.setTimeout(300_000 + 4_000 * SECONDS)
 
 /** How a backup is taken, and how a cluster comes of it. The steps are those of docs/backup.md. */
 const FORMS: Readonly<Record<string, (source: PlainCluster, dir: string) => Form>> = {

@@ -45,7 +45,7 @@ async function saidGoodbye(sockets: readonly TestSocket[]): Promise<boolean> {
   return told && closed.every(({ code }) => code === 1012)
 }
 
-t.setTimeout(isLong ? 3_600_000 : 240_000)
+t.setTimeout(isLong ? 3_600_000 : 300_000)
 
 t.test(`two processes are stopped in turn, ${STOPS} times`, { skip: noRedis() }, async (t) => {
   const { url } = isLong ? await createCluster(t) : await createTestDatabase(t)

@@ -75,7 +75,7 @@ const EDITS: readonly { readonly what: string; readonly sql: string; readonly se
   },
 ]
 
-t.setTimeout(240_000)
+t.setTimeout(300_000)
 
 t.test('the reckoning', async (t) => {
   const service = await createService(t)

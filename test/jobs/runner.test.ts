@@ -3,7 +3,7 @@ import t from 'tap'
 import { startJobs } from '../../src/jobs/runner.ts'
 import { createTestDatabase } from '../helpers/database.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 t.test('a clock that is put back while a job runs does not put the next run off', async (t) => {
   const { url } = await createTestDatabase(t)

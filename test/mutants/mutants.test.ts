@@ -13,7 +13,7 @@ const { values } = parseArgs({ options: { all: { type: 'boolean' }, name: { type
 const isLong = values.all === true
 const asked = MUTANTS.filter(({ name, fast }) => (isLong || fast) && name.includes(String(values.name ?? '')))
 
-t.setTimeout(isLong ? 0 : 120_000)
+t.setTimeout(isLong ? 0 : 300_000)
 
 t.test('every mutant still has a place', async (t) => {
   for (const mutant of MUTANTS) {

@@ -15,7 +15,7 @@ const settings = { shared_buffers: '16MB' }
 
 /** Making a database is the slow part, so the tests that only need one take turns in this directory; each leaves it stopped. */
 const shared = temporary(t)
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 // An interrupted test takes its servers down: only a process that exits runs their exit handlers.
 process.once('SIGINT', () => process.exit(130))

@@ -12,7 +12,7 @@ import { callerAt } from '../helpers/service.ts'
 
 /** Spans arrive at a collector that speaks OTLP over HTTP, and nobody waits for one that does not. */
 
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 interface Span {
   readonly name: string

@@ -44,7 +44,7 @@ const STALE_MS_MAX = TIMES.compareMs + TIMES.tickMs + 1_000
 /** How long a fault stays. */
 const [FAULT_MS_MIN, FAULT_MS_MAX] = MINUTES === null ? [800, 1_000] : [2_000, 12_000]
 
-t.setTimeout(MINUTES === null ? 60_000 : (MINUTES * 60 + 120) * 1_000)
+t.setTimeout(MINUTES === null ? 300_000 : (MINUTES * 60 + 120) * 1_000)
 
 /** Mulberry32: the same storm for the same seed. */
 let state = Number(values.seed)
