@@ -25,7 +25,7 @@ const CLIENTS = Number(values.clients ?? (values.seconds ? 200 : 60))
 const OTHERS = 20
 const SEED = Number(values.seed ?? Date.now() % 2 ** 31)
 /** Nobody is let wait longer than about five seconds; the rest is a busy machine. */
-const ANSWER_MS_MAX = 9_000
+const ANSWER_MS_MAX = 12_000
 
 /** A transaction that holds something and does nothing else. */
 async function hold(t: Test, url: string, statement: string, values: unknown[] = []): Promise<() => Promise<void>> {

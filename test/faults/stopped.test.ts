@@ -25,7 +25,7 @@ const TIMES = Number(values.times ?? 1)
 /** Longer than a transaction of the lane may stand open and idle, 10 s, only in the long form. */
 const STOPPED_SECONDS = Number(values.seconds ?? 6)
 const SEED = Number(values.seed ?? Date.now() % 2 ** 31)
-const ANSWER_MS_MAX = 9_000
+const ANSWER_MS_MAX = 12_000
 const BESIDE = 8
 
 interface Backend {

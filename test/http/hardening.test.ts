@@ -43,7 +43,7 @@ t.test('hazards at the socket', { jobs: 16 }, async (t) => {
     )
     t.equal(answer.status, 408)
     t.match(JSON.parse(answer.body), { code: 'request_timeout' })
-    t.ok(answer.ms > 9_000 && answer.ms < 11_800, `${Math.round(answer.ms)} ms`)
+    t.ok(answer.ms > 9_000 && answer.ms < 16_000, `${Math.round(answer.ms)} ms`)
   })
 
   t.test('1,000 slow and idle clients do not slow the others', async (t) => {

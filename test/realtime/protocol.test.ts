@@ -709,13 +709,13 @@ t.test('an open socket ends', async (t) => {
     const deaf = await deafSocket(t, port, service.client.key)
     for (const socket of sockets) await socket.follow()
     const started = performance.now()
-    await patiently('the stop', stopping.close(), 5_000)
+    await patiently('the stop', stopping.close(), 20_000)
     const ms = Math.round(performance.now() - started)
     for (const socket of sockets) {
       t.same(await socket.closed, { code: 1012, reason: 'restarting' })
       t.match(socket.notifications.at(-1), { method: 'session.closing', params: { code: 1012, retry_after_seconds: 1 } })
     }
-    t.ok(ms < 2_000, `stopped in ${ms} ms`)
+    t.ok(ms < 10_000, `stopped in ${ms} ms`)
     deaf.destroy()
   })
 })
