@@ -6,7 +6,7 @@ import type { Body } from './service.ts'
 
 /** A client of the socket that keeps everything it was sent, in order. */
 
-const WAIT_MS_MAX = 10_000
+const WAIT_MS_MAX = 30_000
 
 export interface Notification {
   readonly method: string
