@@ -38,10 +38,13 @@ export interface Database {
   stop(): Promise<void>
 }
 
-/** A new database on the server of BENCH_DATABASE_URL, or on an embedded one that does everything a production server would do. */
-export async function openDatabase(): Promise<Database> {
+/**
+ * A new database on the server of BENCH_DATABASE_URL, or on an embedded one that does everything a production server would do.
+ * @param settings of the embedded server beside the usual ones; the other one must have them
+ */
+export async function openDatabase(settings: Readonly<Record<string, string>> = {}): Promise<Database> {
   const given = process.env.BENCH_DATABASE_URL
-  const database = given ? await createOn(given) : await embedded()
+  const database = given ? await createOn(given) : await embedded(settings)
   try {
     const serviceUrl = await fill(database.url)
     const described = await ask(
@@ -67,13 +70,13 @@ export async function openDatabase(): Promise<Database> {
   }
 }
 
-async function embedded(): Promise<Omit<Database, 'serviceUrl' | 'description'>> {
+async function embedded(settings: Readonly<Record<string, string>>): Promise<Omit<Database, 'serviceUrl' | 'description'>> {
   const dataDir = await mkdtemp(join(tmpdir(), 'farebox-bench-'))
   // As root the server runs as another user, who must be able to pass.
   await chmod(dataDir, 0o711)
   const clear = (directory: string) => rm(directory, { recursive: true, force: true, maxRetries: 3 })
   try {
-    const server = await startEmbedded({ dataDir, fsync: true, settings: SETTINGS, log })
+    const server = await startEmbedded({ dataDir, fsync: true, settings: { ...SETTINGS, ...settings }, log })
     return {
       url: server.url,
       pid: Number.parseInt(await readFile(join(server.root, 'pg/postmaster.pid'), 'utf8'), 10),

@@ -34,6 +34,8 @@ export interface ClientReport {
   readonly refused: Readonly<Record<string, number>>
   /** The last version that each socket of a person was told. */
   readonly versions: readonly number[]
+  /** Milliseconds since the epoch at which it was; 0 for none since the last reset. */
+  readonly toldAt: readonly number[]
 }
 
 const OPENING_AT_ONCE = 100
@@ -62,6 +64,7 @@ interface Client {
   readonly isPerson: boolean
   ws: WebSocket | null
   version: number
+  toldAt: number
   lost: boolean
   failures: number
 }
@@ -103,6 +106,7 @@ function connect(client: Client): Promise<void> {
       const asOf = text.indexOf(AS_OF)
       if (asOf < 0) return
       frames += 1
+      client.toldAt = performance.timeOrigin + performance.now()
       if (client.isPerson) ages.push(Date.now() - Date.parse(text.slice(asOf + AS_OF.length, asOf + AS_OF.length + 24)))
     })
     ws.on('error', (error: NodeJS.ErrnoException) => count(refused, error.code ?? error.message.slice(0, 60)))
@@ -123,7 +127,7 @@ async function open({ port, from, count: total, wallets }: Extract<Order, { do: 
     const params = wallets ? { wallets } : {}
     const subscribe = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'wallet.subscribe', params })
     const credential = wallets ? BENCH_KEY : token(from + i)
-    return { port, credential, subscribe, isPerson: !wallets, ws: null, version: 0, lost: false, failures: 0 }
+    return { port, credential, subscribe, isPerson: !wallets, ws: null, version: 0, toldAt: 0, lost: false, failures: 0 }
   })
   ;(wallets ? keyed : people).push(...clients)
   let next = 0
@@ -147,6 +151,7 @@ function report(): ClientReport {
     again,
     refused,
     versions: people.map(({ version }) => version),
+    toldAt: people.map(({ toldAt }) => toldAt),
   }
 }
 
@@ -164,6 +169,7 @@ async function obey(order: Order): Promise<ClientReport | null> {
     case 'reset':
       ages = []
       frames = 0
+      for (const client of people) client.toldAt = 0
       again.length = 0
       for (const known of [codes, refused]) for (const name of Object.keys(known)) delete known[name]
       return null

@@ -3,7 +3,8 @@
  *
  * What the feed costs and how late it is. Three services on one database (embedded, fsync on, or BENCH_DATABASE_URL) and a Redis of
  * their own: money moves on A, the sockets are on B, and both meet in Redis; the clients are a process of their own. Everything shares
- * this machine's cores. A frame's age counts from the decision under the wallet's lock, so it holds the write and the COMMIT.
+ * this machine's cores. A frame's age counts from the decision under the wallet's lock, so it holds the write and the COMMIT; and, of the
+ * last frame of each wallet, from the moment at which PostgreSQL began its COMMIT.
  */
 import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
@@ -51,7 +52,7 @@ function say(line: string): void {
 process.exitCode = await interruptible(async (signal) => {
   const opened: { stop(): Promise<unknown> }[] = []
   try {
-    const database = await openDatabase()
+    const database = await openDatabase({ track_commit_timestamp: 'on' })
     opened.push(database)
     const redis = await startRedis()
     opened.push(redis)
@@ -110,9 +111,11 @@ async function latency({ databaseUrl, serviceUrl, env, a, crowd, wallets, key }:
       await crowd.order({ do: 'reset' })
       const answers = await run()
       await sleep(500)
-      const { p50, p99, max, frames } = await crowd.report()
+      const { p50, p99, max, frames, toldAt } = await crowd.report()
+      const afterCommit = await sinceCommit(databaseUrl, toldAt)
       say(`${what}: ${Math.round((answers.length * changes) / SECONDS)} changes/s, ${frames} frames`)
       say(`  decision → frame p50 ${p50} ms, p99 ${p99} ms, max ${max} ms; request → answer ${percentiles(answers)}`)
+      say(`  COMMIT → frame ${percentiles(afterCommit)} (the last of each of ${afterCommit.length} wallets)`)
     }
     say(
       `a row and its COMMIT by themselves, ${SINGLES_PER_SECOND[0]} a second: ${percentiles(await commits(databaseUrl, SINGLES_PER_SECOND[0]))}`,
@@ -367,6 +370,13 @@ async function output(command: string, args: readonly string[]): Promise<string>
 async function snapshots(url: string): Promise<number> {
   const [row] = await ask(url, 'select xact_commit::int as n from pg_stat_database where datname = current_database()')
   return Number(row?.n)
+}
+
+/** How long after its COMMIT began the last frame of each wallet came. @param toldAt by number of the owner, 0 for none */
+async function sinceCommit(url: string, toldAt: readonly number[]): Promise<number[]> {
+  const rows = await ask(url, `select owner_id, extract(epoch from pg_xact_commit_timestamp(xmin)) * 1000 as at from wallets`)
+  const committedAt = new Map(rows.map((row) => [row.owner_id, Number(row.at)]))
+  return toldAt.flatMap((told, n) => (told === 0 ? [] : [told - (committedAt.get(`bench${n}`) ?? Number.NaN)]))
 }
 
 function percentiles(milliseconds: readonly number[]): string {
