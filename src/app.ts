@@ -52,10 +52,10 @@ export async function buildApp(config: Config, rooms: Rooms, logger: Logger): Pr
     v1.addHook('onRoute', refuseUnknownQuery)
     const { lane, operations } = rooms
     operationRoutes(v1, [...operations.batchable, ...operations.others], lane)
-    batchRoutes(v1, operations.batchable, lane)
+    batchRoutes(v1, operations.batchable, lane, rooms.metrics.refused)
     walletRoutes(v1, { lane, reads: rooms.walletReads, grantReads: rooms.grantReads })
     reservationRoutes(v1, { reads: rooms.reservationReads, walletReads: rooms.walletReads, check: rooms.check })
-    chargeRoutes(v1, { lane, reads: rooms.chargeReads, prices: rooms.prices, estimate: rooms.estimate })
+    chargeRoutes(v1, { lane, reads: rooms.chargeReads, prices: rooms.prices, estimate: rooms.estimate, onRefused: rooms.metrics.refused })
     pricingRoutes(v1, { store: rooms.priceStore, keeper: rooms.prices })
     const { billing } = rooms
     const returns = { defaultUrl: config.CHECKOUT_RETURN_URL ?? null, allowedOrigins: config.CHECKOUT_RETURN_ORIGINS }
@@ -128,6 +128,7 @@ async function withHooks(config: Config, rooms: Rooms, logger: Logger): Promise<
       public: config.RATE_LIMIT_PUBLIC,
     },
     shared: rooms.sharedCounters,
+    trustsProxies: config.TRUSTED_PROXIES.length > 0,
     speakerOf: ({ principal }) => principal && `${principal.clientId}:${principal.actor}`,
   })
   await app.register(guardPlugin, {

@@ -3,7 +3,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { principalOf } from '../auth/guard.ts'
 import { problemResponses } from '../http/openapi.ts'
-import { FareboxError, type FieldError, fail } from '../kernel/errors.ts'
+import { type ErrorCode, FareboxError, type FieldError, fail } from '../kernel/errors.ts'
 import type { Command } from '../ledger/command.ts'
 import type { Lane } from '../ledger/lane.ts'
 import { type Operation, toCommand } from '../ledger/operation.ts'
@@ -33,7 +33,12 @@ const batchAnswer = z
  * `POST /v1/batch`: up to 1,000 commands, each with its own key and its own result, carried out in order as far as they share a wallet. They are not one
  * transaction: some may be refused while others hold. A malformed command refuses the whole request before any is carried out.
  */
-export function batchRoutes(app: FastifyInstance, operations: readonly Operation[], lane: Pick<Lane, 'submitAll' | 'refusal'>): void {
+export function batchRoutes(
+  app: FastifyInstance,
+  operations: readonly Operation[],
+  lane: Pick<Lane, 'submitAll' | 'refusal'>,
+  onRefused: (code: ErrorCode) => void,
+): void {
   const byName = new Map(operations.map((operation) => [operation.name, operation]))
   const command = z.discriminatedUnion(
     'operation',
@@ -70,7 +75,7 @@ export function batchRoutes(app: FastifyInstance, operations: readonly Operation
         }
         return toCommand(operation, caller, key, params, body, prepared[index])
       })
-      const answers = await settledAnswers(lane.submitAll(commands), request.id)
+      const answers = await settledAnswers(lane.submitAll(commands), request.id, onRefused)
       const results = answers.map(({ status, replayed, body }) => `{"status":${status},"replayed":${replayed},"body":${body}}`)
       return reply.header('content-type', JSON_MEDIA_TYPE).send(`{"results":[${results.join(',')}]}` as never)
     },

@@ -3,7 +3,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { problemResponses } from '../http/openapi.ts'
 import { formatCredits } from '../kernel/credits.ts'
-import { FareboxError, fail } from '../kernel/errors.ts'
+import { type ErrorCode, FareboxError, fail } from '../kernel/errors.ts'
 import { fromWireId, toWireId } from '../kernel/ids.ts'
 import type { Lane } from '../ledger/lane.ts'
 import { accessOf, callerOf, JSON_MEDIA_TYPE, refuseEarly, settledAnswers } from '../ledger/routes.ts'
@@ -57,7 +57,9 @@ const eventsAnswer = z
   .meta({ id: 'EventsResponse' })
 
 export interface ChargeServices {
-  readonly lane: Pick<Lane, 'submitAll' | 'refusal'>
+  readonly lane: Pick<Lane, 'submitEach' | 'refusal'>
+  /** Told of events that the lane could not carry out. */
+  readonly onRefused: (code: ErrorCode) => void
   readonly reads: ChargeReads
   readonly prices: Pick<PriceBookKeeper, 'current' | 'refresh'>
   readonly estimate: Estimate
@@ -209,7 +211,8 @@ export function chargeRoutes(app: FastifyInstance, services: ChargeServices): vo
     async (request, reply) => {
       const caller = callerOf(request)
       const events = toEvents(request.body)
-      const answers = await settledAnswers(services.lane.submitAll(events.map((event) => toCommand(caller, event))), request.id)
+      const submitted = services.lane.submitEach(events.map((event) => toCommand(caller, event)))
+      const answers = await settledAnswers(submitted, request.id, services.onRefused)
       const results = answers.map(({ status, replayed, body }, index) => {
         const { source, id } = events[index] as UsageEvent
         const outcome = status >= 300 ? 'refused' : replayed ? 'duplicate' : 'charged'

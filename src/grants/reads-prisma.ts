@@ -8,8 +8,8 @@ export interface GrantReads {
   list(walletId: string, filter: { readonly open: boolean }, before: string | null, limit: number): Promise<Grant[]>
   /** The database's clock: it tells what a grant is, scheduled, active or expired. */
   now(): Promise<Instant>
-  /** Wallets with grants that are due to take effect or to expire by the database's clock. */
-  due(limit: number): Promise<string[]>
+  /** Wallets with grants that are due to take effect or to expire by the database's clock. @param withoutWallets not these */
+  due(limit: number, withoutWallets: readonly string[]): Promise<string[]>
 }
 
 export function grantReads(prisma: PrismaClient): GrantReads {
@@ -23,13 +23,15 @@ export function grantReads(prisma: PrismaClient): GrantReads {
       })
       return rows.map(grantFromPrisma)
     },
-    async due(limit) {
+    async due(limit, withoutWallets) {
       const rows = await prisma.$queryRaw<{ wallet_id: string }[]>`
         (select wallet_id from grants
-          where spent_at is null and expires_at <= statement_timestamp() and remaining > held limit ${limit}::int)
+          where spent_at is null and expires_at <= statement_timestamp() and remaining > held
+            and wallet_id <> all(${withoutWallets}::uuid[]) limit ${limit}::int)
         union
         (select wallet_id from grants
-          where posted_at is null and spent_at is null and effective_at <= statement_timestamp() limit ${limit}::int)`
+          where posted_at is null and spent_at is null and effective_at <= statement_timestamp()
+            and wallet_id <> all(${withoutWallets}::uuid[]) limit ${limit}::int)`
       return rows.map((row) => row.wallet_id)
     },
   }

@@ -14,7 +14,7 @@ const CHUNK = 500
 const ROUNDS_MAX = 40
 
 export interface SweepPorts {
-  readonly lane: Pick<Lane, 'submitAll'>
+  readonly lane: Pick<Lane, 'submitEach'>
   readonly reservations: Pick<ReservationReads, 'due'>
   readonly grants: Pick<GrantReads, 'due'>
 }
@@ -28,27 +28,48 @@ export interface Swept {
 
 /**
  * Ends holds past their deadline and settles wallets whose grants are due. It only finds them: what becomes of each is decided by
- * the lane under the wallet's lock, so any number of processes may sweep at once.
+ * the lane under the wallet's lock, so any number of processes may sweep at once. A wallet that somebody else holds locked is left
+ * out of this sweep; the others are not kept waiting by it.
+ * @throws AggregateError when all others are done, with what the lane said of those that are left
  */
 export async function sweep(ports: SweepPorts): Promise<Swept> {
+  const faults: unknown[] = []
   const holds = await inRounds(
-    () => ports.reservations.due(CHUNK),
-    (due) => ports.lane.submitAll(due.map(({ walletId, id }) => expireCommand(walletId, id))),
+    (without) => ports.reservations.due(CHUNK, without),
+    ({ walletId }) => walletId,
+    (due) => ports.lane.submitEach(due.map(({ walletId, id }) => expireCommand(walletId, id))),
+    faults,
   )
   const wallets = await inRounds(
-    () => ports.grants.due(CHUNK),
-    (due) => ports.lane.submitAll(due.map(settleCommand)),
+    (without) => ports.grants.due(CHUNK, without),
+    (walletId) => walletId,
+    (due) => ports.lane.submitEach(due.map(settleCommand)),
+    faults,
   )
+  if (faults.length > 0) throw new AggregateError(faults, `${faults.length} due rows could not be worked off`)
   return { holds, wallets }
 }
 
-async function inRounds<Due>(read: () => Promise<Due[]>, submit: (due: readonly Due[]) => Promise<unknown>[]): Promise<number> {
+/** Works off what is due, round by round. @param faults takes up what could not be done */
+async function inRounds<Due>(
+  read: (withoutWallets: readonly string[]) => Promise<Due[]>,
+  walletOf: (due: Due) => string,
+  submit: (due: readonly Due[]) => Promise<unknown>[],
+  faults: unknown[],
+): Promise<number> {
+  const without = new Set<string>()
   let total = 0
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
-    const due = await read()
+    const due = await read([...without])
     if (due.length === 0) break
-    await Promise.all(submit(due))
-    total += due.length
+    for (const [index, result] of (await Promise.allSettled(submit(due))).entries()) {
+      if (result.status === 'fulfilled') {
+        total += 1
+      } else {
+        without.add(walletOf(due[index] as Due))
+        faults.push(result.reason)
+      }
+    }
     if (due.length < CHUNK) break
   }
   return total

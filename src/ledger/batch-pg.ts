@@ -27,10 +27,10 @@ export function createBatchStore(options: {
   let connection: Connection | null = null
 
   return {
-    async transact(batch) {
+    async transact(batch, avoid) {
       connection ??= await connect(options.url, options.name)
       try {
-        return await runBatch(connection, batch, stores, renderRefusal, places, onCommitted)
+        return await runBatch(connection, batch, avoid, stores, renderRefusal, places, onCommitted)
       } catch (error) {
         // A connection in an unknown state is never used again.
         if (classify(error) === 'connection') {
@@ -50,12 +50,15 @@ export function createBatchStore(options: {
 async function runBatch(
   connection: Connection,
   batch: readonly Command[],
+  avoid: ReadonlySet<string>,
   stores: readonly RowStore[],
   renderRefusal: RenderRefusal,
   places: Places,
   onCommitted: ((changes: readonly WalletChange[]) => void) | undefined,
 ): Promise<Answer[]> {
   const { located, walletIds } = await locate(connection, batch, stores, places)
+  const avoided = avoid.size === 0 ? [] : walletIds.filter((id) => avoid.has(id))
+  if (avoided.length > 0) throw new WalletsLocked(avoided)
   let open = true
   try {
     const begun = connection.control('begin')

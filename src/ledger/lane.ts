@@ -24,6 +24,8 @@ const ANSWER_MS_MAX = 5_000
 const STORAGE_FAILED_MS = 5_000
 /** How often to look for commands that have waited so long. */
 const OVERDUE_CHECK_MS = 500
+/** Between two looks at wallets that somebody else holds locked. Each look waits for the lock in the database. */
+const LOCKED_PAUSE_MS = 100
 const RETRY_DELAY_MS_MIN = 5
 const RETRY_DELAY_MS_MAX = 250
 /** Seconds that an overloaded or storage-less service asks its callers to wait. */
@@ -32,8 +34,10 @@ const RETRY_AFTER_SECONDS = 1
 interface Waiting {
   readonly command: Command
   readonly since: number
-  /** The same of all commands that came together. */
+  /** The same of all commands that came together and keep their order. */
   readonly group: object
+  /** Whether the database has heard of it: then nobody can say that nothing was done. */
+  attempted: boolean
   resolve(answer: Answer): void
   reject(error: unknown): void
 }
@@ -118,15 +122,28 @@ export class Lane {
    * @throws FareboxError `overloaded`, `shutting_down`
    */
   submitAll(commands: readonly Command[]): Promise<Answer>[] {
-    if (this.#stopping) throw fail('shutting_down', 'The service is stopping; another process will answer.', retryAfter)
-    if (this.depth + commands.length > QUEUE_MAX) throw overloaded('The queue of commands is full.')
-    const tracks = this.#tracksOf(commands)
-    if (tracks.some(isBehind)) throw overloaded('Commands wait too long for their turn.')
-    const since = performance.now()
     const group = {}
-    const answers = commands.map(
-      (command, index) =>
-        new Promise<Answer>((resolve, reject) => (tracks[index] as Track).queue.push({ command, since, group, resolve, reject })),
+    const tracks = this.#tracksOf(commands)
+    return this.#enqueue(commands.map((command, index) => ({ command, group, track: tracks[index] as Track })))
+  }
+
+  /**
+   * Queues commands that have nothing to do with each other, or none of them. Unlike those of `submitAll` they keep no order, and none
+   * waits because of another's wallet.
+   * @throws FareboxError `overloaded`, `shutting_down`
+   */
+  submitEach(commands: readonly Command[]): Promise<Answer>[] {
+    return this.#enqueue(commands.map((command) => ({ command, group: {}, track: this.#tracksOf([command])[0] as Track })))
+  }
+
+  #enqueue(list: readonly { readonly command: Command; readonly group: object; readonly track: Track }[]): Promise<Answer>[] {
+    if (this.#stopping) throw fail('shutting_down', 'The service is stopping; another process will answer.', retryAfter)
+    if (this.depth + list.length > QUEUE_MAX) throw overloaded('The queue of commands is full.')
+    if (list.some(({ track }) => isBehind(track))) throw overloaded('Commands wait too long for their turn.')
+    const since = performance.now()
+    const answers = list.map(
+      ({ command, group, track }) =>
+        new Promise<Answer>((resolve, reject) => track.queue.push({ command, since, group, attempted: false, resolve, reject })),
     )
     this.#schedule()
     return answers
@@ -197,12 +214,13 @@ export class Lane {
     return this.#places.walletsOf(command).some((id) => walletIds.has(id))
   }
 
-  /** Takes the commands on these wallets out of a list, and with each whatever came together with it: those keep their order. */
-  #take(list: Waiting[], walletIds: ReadonlySet<string>): Waiting[] {
-    const groups = new Set(list.filter(({ command }) => this.#names(command, walletIds)).map(({ group }) => group))
+  /** Takes the commands on these wallets out of lists, and with each whatever came together with it: those keep their order. */
+  #take(lists: readonly Waiting[][], walletIds: ReadonlySet<string>): Waiting[] {
+    const groups = new Set<object>()
+    for (const list of lists) for (const { command, group } of list) if (this.#names(command, walletIds)) groups.add(group)
     if (groups.size === 0) return []
-    const taken = list.filter(({ group }) => groups.has(group))
-    list.splice(0, list.length, ...list.filter(({ group }) => !groups.has(group)))
+    const taken = lists.flatMap((list) => list.filter(({ group }) => groups.has(group)))
+    for (const list of lists) list.splice(0, list.length, ...list.filter(({ group }) => !groups.has(group)))
     return taken
   }
 
@@ -211,12 +229,15 @@ export class Lane {
     for (const { command } of batch) for (const id of this.#places.walletsOf(command)) this.#locked.delete(id)
   }
 
-  /** Lets the commands on locked wallets wait by themselves. @returns the rest of the batch, which can go on */
-  #setAside(batch: readonly Waiting[], walletIds: readonly string[]): Waiting[] {
+  /**
+   * Lets the commands on locked wallets wait by themselves. Those on another track find out by themselves, after what came before them.
+   * @param later what will be tried after the batch, and is in no queue
+   * @returns the rest of the batch, which can go on
+   */
+  #setAside(track: Track, batch: readonly Waiting[], later: readonly Waiting[][], walletIds: readonly string[]): Waiting[] {
     for (const id of walletIds) this.#locked.add(id)
     const rest = [...batch]
-    const taken = this.#take(rest, this.#locked)
-    for (const { queue } of this.#tracks) taken.push(...this.#take(queue, this.#locked))
+    const taken = this.#take([rest, ...later, track.queue], this.#locked)
     this.#siding.queue.push(...taken)
     this.#siding.queue.sort((a, b) => a.since - b.since)
     this.#schedule()
@@ -230,51 +251,55 @@ export class Lane {
     const [oldest] = batch
     if (oldest === undefined) return
     track.busy = true
-    // Whoever is not answered in time may learn from the same key what became of the command: the batch itself goes on.
-    const deadline = oldest.since + ANSWER_MS_MAX
-    const overdue = setTimeout(() => rejectAll(batch, storageUnavailable(undefined)), deadline - performance.now())
-    void this.#run(track, batch, deadline).finally(() => {
-      clearTimeout(overdue)
+    const answered = rejectOverdue(batch)
+    void this.#run(track, batch, oldest.since + ANSWER_MS_MAX).finally(() => {
+      answered()
       track.busy = false
       this.#startBatch(track)
       if (this.#drained !== null && this.#resting()) this.#drained()
     })
   }
 
-  /** Runs a batch to its answers, again and again until its deadline where it may help. Never throws. */
-  async #run(track: Track, batch: readonly Waiting[], deadline: number): Promise<void> {
+  /**
+   * Runs a batch to its answers, again and again until its deadline where it may help. Never throws.
+   * @param later what will be tried after it, and is in no queue
+   */
+  async #run(track: Track, batch: readonly Waiting[], deadline: number, later: readonly Waiting[][] = []): Promise<void> {
+    const begunAt = performance.now()
     for (let attempt = 1; batch.length > 0; attempt += 1) {
       const startedAt = performance.now()
+      for (const waiting of batch) waiting.attempted = true
       const ended = (outcome: 'committed' | 'failed') =>
         this.#watch?.batchEnded(batch.length, (performance.now() - startedAt) / 1_000, outcome)
       try {
-        const answers = await track.store.transact(batch.map((waiting) => waiting.command))
+        const answers = await track.store.transact(
+          batch.map((waiting) => waiting.command),
+          track === this.#siding ? NONE : this.#locked,
+        )
         for (const [index, waiting] of batch.entries()) waiting.resolve(answers[index] as Answer)
         ended('committed')
         for (const { status, body } of answers) if (status >= 400) this.#watch?.refused(codeOfProblem(body))
         this.#storageFailedAt = Number.NEGATIVE_INFINITY
-        track.batchMs += LAST_BATCH_WEIGHT * (performance.now() - startedAt - track.batchMs)
+        track.batchMs += LAST_BATCH_WEIGHT * (performance.now() - begunAt - track.batchMs)
         if (track === this.#siding) this.#unlock(batch)
         return
       } catch (error) {
         ended('failed')
         const failure = classify(error)
-        if (failure === 'fault') return this.#isolate(track, batch, error, deadline)
+        if (failure === 'fault') return this.#isolate(track, batch, error, deadline, later)
         if (error instanceof WalletsLocked && error.walletIds.length > 0) {
           this.#log.warn(
             { err: error, attempt, commands: batch.length, wallets: error.walletIds.length },
             'wallets are locked by somebody else',
           )
-          if (track !== this.#siding) {
-            batch = this.#setAside(batch, error.walletIds)
-            continue
-          }
-          const free = [...batch]
-          const locked = this.#take(free, new Set(error.walletIds))
-          if (free.length > 0) {
-            await this.#run(track, free, deadline)
-            batch = locked
-            continue
+          const free = track === this.#siding ? [...batch] : this.#setAside(track, batch, later, error.walletIds)
+          const locked = track === this.#siding ? this.#take([free, ...later], new Set(error.walletIds)) : []
+          if (free.length < batch.length) {
+            await this.#run(track, free, deadline, later)
+            if (locked.length === 0) return
+            // Back to the queue, where whoever has waited too long is answered, and whose wallet is free meanwhile goes on.
+            this.#siding.queue.unshift(...locked)
+            return delay(LOCKED_PAUSE_MS)
           }
         }
         const pauseMs = jitter(attempt)
@@ -289,15 +314,16 @@ export class Lane {
   }
 
   /** Finds the command whose data the database refuses, by halves: it fails alone, the others go on in order. */
-  async #isolate(track: Track, batch: readonly Waiting[], error: unknown, deadline: number): Promise<void> {
+  async #isolate(track: Track, batch: readonly Waiting[], error: unknown, deadline: number, later: readonly Waiting[][]): Promise<void> {
     if (batch.length === 1) {
       const requestId = batch[0]?.command.speaker.requestId
       this.#log.error({ err: error, requestId }, 'a command cannot be written')
       return rejectAll(batch, fail('internal', 'The command could not be carried out; nothing was changed.', undefined, error))
     }
     const middle = batch.length >> 1
-    await this.#run(track, batch.slice(0, middle), deadline)
-    await this.#run(track, batch.slice(middle), deadline)
+    const second = batch.slice(middle)
+    await this.#run(track, batch.slice(0, middle), deadline, [second, ...later])
+    await this.#run(track, second, deadline, later)
   }
 }
 
@@ -306,7 +332,32 @@ function refuseOverdue(track: Track): void {
   const before = performance.now() - ANSWER_MS_MAX
   const inTime = track.queue.findIndex((waiting) => waiting.since >= before)
   const overdue = inTime === 0 ? [] : track.queue.splice(0, inTime < 0 ? track.queue.length : inTime)
-  for (const waiting of overdue) waiting.reject(overloaded('The command waited too long for its turn.'))
+  for (const waiting of overdue) {
+    waiting.reject(waiting.attempted ? storageUnavailable(undefined) : overloaded('The command waited too long for its turn.'))
+  }
+}
+
+/**
+ * Answers each command of a batch that is not done in time: whoever sent it may learn from the same key what became of it, since the
+ * batch itself goes on. @returns what ends the watch
+ */
+function rejectOverdue(batch: readonly Waiting[]): () => void {
+  let timer: NodeJS.Timeout
+  const watch = (from: number) => {
+    const next = batch[from]
+    if (!next) return
+    timer = setTimeout(
+      () => {
+        const before = performance.now() - ANSWER_MS_MAX
+        let at = from
+        for (; (batch[at]?.since ?? Number.POSITIVE_INFINITY) <= before + 1; at += 1) batch[at]?.reject(storageUnavailable(undefined))
+        watch(at)
+      },
+      next.since + ANSWER_MS_MAX - performance.now(),
+    )
+  }
+  watch(0)
+  return () => clearTimeout(timer)
 }
 
 /** Whether one more would wait too long. A whole batch may always wait, however slow the database is. */
@@ -320,6 +371,8 @@ function hashOf(name: string): number {
   for (let i = 0; i < name.length; i += 1) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193)
   return hash >>> 0
 }
+
+const NONE: ReadonlySet<string> = new Set()
 
 const retryAfter = { retry_after_seconds: RETRY_AFTER_SECONDS }
 

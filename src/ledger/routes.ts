@@ -5,7 +5,7 @@ import { principalOf, speakerOf } from '../auth/guard.ts'
 import { hasScope, ownOwner } from '../auth/principal.ts'
 import { problemResponses } from '../http/openapi.ts'
 import { codeOfProblem, PROBLEM_MEDIA_TYPE, renderProblem } from '../http/problem.ts'
-import { FareboxError, fail } from '../kernel/errors.ts'
+import { type ErrorCode, FareboxError, fail } from '../kernel/errors.ts'
 import type { Access } from './access.ts'
 import type { Answer } from './command.ts'
 import type { Lane } from './lane.ts'
@@ -80,12 +80,20 @@ export function sendAnswer(reply: FastifyReply, answer: Answer): FastifyReply {
     .send(answer.body)
 }
 
-/** The results of many commands as JSON texts, those that could not be carried out included. */
-export async function settledAnswers(answers: readonly Promise<Answer>[], requestId: string): Promise<Answer[]> {
+/**
+ * The results of many commands as JSON texts, those that could not be carried out included.
+ * @param onRefused is told of those: the lane tells of what it decided itself
+ */
+export async function settledAnswers(
+  answers: readonly Promise<Answer>[],
+  requestId: string,
+  onRefused: (code: ErrorCode) => void,
+): Promise<Answer[]> {
   const settled = await Promise.allSettled(answers)
   return settled.map((result) => {
     if (result.status === 'fulfilled') return result.value
     const error = result.reason instanceof FareboxError ? result.reason : fail('internal', 'The command could not be carried out.')
+    onRefused(error.refusal.code)
     return { ...renderProblem(error.refusal, requestId), replayed: false }
   })
 }

@@ -30,7 +30,7 @@ export class WalletsLocked extends Error {
   /** What the server said, `lock_not_available`. */
   readonly code = '55P03'
 
-  constructor(walletIds: readonly string[], cause: unknown) {
+  constructor(walletIds: readonly string[], cause?: unknown) {
     super('wallets are locked', { cause })
     this.walletIds = walletIds
   }
@@ -40,10 +40,11 @@ export class WalletsLocked extends Error {
 export interface BatchStore {
   /**
    * Locks, loads, decides and writes one batch, and returns the answers after COMMIT.
+   * @param avoid wallets that are known to be locked by somebody else: a batch that turns out to need one of them does not wait for it
    * @throws WalletsLocked, or what the database said. Unless it is a refusal of COMMIT itself nothing was written; when the connection was lost
    * around COMMIT nobody knows, and the batch has to go through again for its idempotency records to tell.
    */
-  transact(batch: readonly Command[]): Promise<Answer[]>
+  transact(batch: readonly Command[], avoid: ReadonlySet<string>): Promise<Answer[]>
   /** Gives up the connection. */
   close(): void
 }

@@ -76,8 +76,9 @@ export async function connect(url: string, applicationName: string): Promise<Con
   client.on('error', (error) => {
     lost = error
   })
+  // Not `end()`: that would wait for a server that may never answer.
+  const destroy = () => void (client as unknown as { connection: { stream: Socket } }).connection.stream.destroy()
   await client.connect()
-  await client.query(SESSION)
 
   async function answered<T>(send: () => Promise<T>): Promise<T> {
     if (lost) throw new ConnectionLost('the connection was lost before the statement', { cause: lost })
@@ -96,15 +97,18 @@ export async function connect(url: string, applicationName: string): Promise<Con
     }
   }
 
+  try {
+    await answered(() => client.query(SESSION))
+  } catch (error) {
+    destroy()
+    throw error
+  }
   return {
     async query<Row>({ name, text, values }: Statement) {
       const result = await answered<pg.QueryResult>(() => client.query({ name, text, values: [...values] }))
       return result.rows as Row[]
     },
     control: async (command) => (await answered(() => client.query(command))).command,
-    destroy: () => {
-      // Not `end()`: that would wait for a server that may never answer.
-      ;(client as unknown as { connection: { stream: Socket } }).connection.stream.destroy()
-    },
+    destroy,
   }
 }

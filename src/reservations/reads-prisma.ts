@@ -15,8 +15,8 @@ export interface ReservationReads {
     before: string | null,
     limit: number,
   ): Promise<Reservation[]>
-  /** Held reservations whose deadline has passed by the database's clock, earliest first. */
-  due(limit: number): Promise<{ walletId: string; id: string }[]>
+  /** Held reservations whose deadline has passed by the database's clock, earliest first. @param withoutWallets not those of these */
+  due(limit: number, withoutWallets: readonly string[]): Promise<{ walletId: string; id: string }[]>
 }
 
 export function reservationReads(prisma: PrismaClient): ReservationReads {
@@ -35,11 +35,11 @@ export function reservationReads(prisma: PrismaClient): ReservationReads {
       })
       return rows.map(fromPrisma)
     },
-    async due(limit) {
+    async due(limit, withoutWallets) {
       // Not clock_timestamp(): it may change from row to row, so it cannot bound an index scan, and every open hold would be read.
       const rows = await prisma.$queryRaw<{ wallet_id: string; id: string }[]>`
         select wallet_id, id from reservations
-        where status = 'held' and expires_at <= statement_timestamp() order by expires_at limit ${limit}::int`
+        where status = 'held' and expires_at <= statement_timestamp() and wallet_id <> all(${withoutWallets}::uuid[]) order by expires_at limit ${limit}::int`
       return rows.map((row) => ({ walletId: row.wallet_id, id: row.id }))
     },
   }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
+import type { Table, WalletRow } from '../../src/ledger/book.ts'
 import type { Answer, Command } from '../../src/ledger/command.ts'
 import { Lane } from '../../src/ledger/lane.ts'
 import { Places } from '../../src/ledger/places.ts'
@@ -11,17 +12,29 @@ import { type BatchStore, WalletsLocked } from '../../src/ledger/store.ts'
 /** Wallets a, b … as ids that a command can name. */
 const WALLETS = Object.fromEntries([...'abcdef'].map((name) => [name, randomUUID()])) as Record<string, string>
 
+const ROWS = {} as Table<WalletRow>
+
 function setUp() {
   const locked = new Set<string>()
+  const places = new Places()
+  /** Rows by their ids, with the wallets that a look into the database finds for them. */
+  const rowsOn = new Map<string, string>()
+  /** How often a batch waited for a lock. */
+  let waits = 0
   /** Names of the commands that were carried out, in order, and by which way. */
   const done: string[] = []
   const waysOf = new Map<string, string>()
   let turns = 0
   const store = (way: string): BatchStore => ({
-    async transact(batch) {
+    async transact(batch, avoid) {
       turns += 1
+      for (const { rows } of batch) for (const { id } of rows) places.rememberRow(ROWS, id, rowsOn.get(id) as string)
+      const needed = batch.flatMap((command) => places.walletsOf(command))
+      const avoided = needed.filter((id) => avoid.has(id))
+      if (avoided.length > 0) throw new WalletsLocked(avoided)
       await delay(2)
-      const stuck = batch.flatMap(({ wallets }) => wallets.map((ref) => ('id' in ref ? ref.id : ''))).filter((id) => locked.has(id))
+      const stuck = needed.filter((id) => locked.has(id))
+      if (stuck.length > 0) waits += 1
       if (stuck.length > 0) throw new WalletsLocked([...new Set(stuck)], new Error('canceling statement due to lock timeout'))
       for (const { name } of batch) {
         done.push(name)
@@ -31,14 +44,14 @@ function setUp() {
     },
     close() {},
   })
-  const lane = new Lane([store('one'), store('two')], store('siding'), new Places(), { warn() {}, error() {} })
+  const lane = new Lane([store('one'), store('two')], store('siding'), places, { warn() {}, error() {} })
   /** A command by its name, `a1` being the first on wallet a, `ab1` one on both. */
   const command = (name: string): Command => ({
     name,
     id: randomUUID(),
     speaker: { clientId: 'c', actor: 'key:x', requestId: name, everyClient: false } as Command['speaker'],
-    wallets: [...name.replace(/\d+$/, '')].map((wallet) => ({ id: WALLETS[wallet] as string })),
-    rows: [],
+    wallets: rowsOn.has(name) ? [] : [...name.replace(/\d+$/, '')].map((wallet) => ({ id: WALLETS[wallet] as string })),
+    rows: rowsOn.has(name) ? [{ table: ROWS, id: name }] : [],
     idempotency: null,
     decide: () => ({ ok: false, refusal: { code: 'internal', detail: '' } }),
   })
@@ -47,9 +60,15 @@ function setUp() {
     lane,
     waysOf,
     turns: () => turns,
+    waits: () => waits,
+    /** A command that names a row of this wallet, which the process has not heard of. */
+    row(name: string, wallet: string) {
+      rowsOn.set(name, WALLETS[wallet] as string)
+    },
     lock: (name: string) => locked.add(WALLETS[name] as string),
     unlock: (name: string) => locked.delete(WALLETS[name] as string),
     submit: (name: string) => lane.submit(command(name)).then(({ body }) => body),
+    submitEach: (...names: string[]) => lane.submitEach(names.map(command)),
     submitAll: (...names: string[]) => Promise.all(lane.submitAll(names.map(command))),
   }
 }
@@ -94,6 +113,56 @@ t.test('what came together stays together and in order', async (t) => {
     ['b1', 'a1', 'b2', 'c1'],
   )
   t.same(on('b', done), ['b1', 'b2'])
+})
+
+t.test('and is in order also where it is more than one batch', async (t) => {
+  for (const at of [0, 700]) {
+    const { done, lock, unlock, submit, submitAll, lane } = setUp()
+    lock('a')
+    // The first names two wallets, so that nobody can tell that the others are on one alone: all of them stay together.
+    const names = ['cd0', ...Array.from({ length: 999 }, (_, n) => `b${n + 1}`)]
+    names[at] = at === 0 ? 'ac0' : 'a700'
+    const together = submitAll(...names)
+    const others = [submit('e1'), submit('a1000')]
+    t.equal(await others[0], 'e1')
+    await delay(50)
+    unlock('a')
+    await Promise.all([together, ...others])
+    t.same(
+      done.filter((name) => names.includes(name)),
+      names,
+    )
+    await lane.stop()
+  }
+})
+
+t.test('a row of a locked wallet that was not heard of before waits by itself, too, and holds nobody up', async (t) => {
+  const { done, waysOf, lock, unlock, row, submit, waits, lane } = setUp()
+  t.teardown(() => lane.stop())
+  lock('a')
+  const first = submit('a1')
+  await delay(20)
+  const before = waits()
+  row('r1', 'a')
+  row('r2', 'a')
+  const rows = [submit('r1'), submit('r2')]
+  t.same(await Promise.all([submit('b1'), submit('c1'), submit('d1')]), ['b1', 'c1', 'd1'])
+  t.ok(waits() - before <= 1, 'at most the siding looked again')
+  t.same(done, ['b1', 'c1', 'd1'])
+  unlock('a')
+  t.same(await Promise.all([first, ...rows]), ['a1', 'r1', 'r2'])
+  t.equal(waysOf.get('r1'), 'siding')
+})
+
+t.test('what has nothing to do with each other does not wait for each other', async (t) => {
+  const { done, lock, unlock, submitEach, lane } = setUp()
+  t.teardown(() => lane.stop())
+  lock('a')
+  const [b1, a1, b2, c1] = submitEach('b1', 'a1', 'b2', 'c1')
+  await Promise.all([b1, b2, c1])
+  t.same(done.toSorted(), ['b1', 'b2', 'c1'])
+  unlock('a')
+  t.match(await a1, { body: 'a1' })
 })
 
 t.test('two locked wallets on the siding do not wait for each other', async (t) => {

@@ -51,9 +51,9 @@ export function openStage(url: string, stores: number, tally: Tally): Stage {
       places,
     })
     return {
-      transact(batch) {
+      transact(batch, avoid) {
         tally.batch(batch.length)
-        return store.transact(batch)
+        return store.transact(batch, avoid)
       },
       close: () => store.close(),
     }

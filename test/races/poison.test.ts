@@ -201,6 +201,16 @@ t.test('transient failures', async (t) => {
     t.equal(answer.status, 503)
     t.equal(answer.body.code, 'storage_unavailable')
     t.ok(performance.now() - started < 4_500, 'without waiting')
+    const counted = async () =>
+      Number(/^farebox_refusals_total\{code="storage_unavailable"\} (\d+)$/m.exec(await service.rooms.metrics.text())?.[1] ?? 0)
+    const before = await counted()
+    const commands = times(2, (i) => ({ operation: 'charge', idempotency_key: `disk-${i}`, body: { wallet, amount: '1' } }))
+    const batch = await service.post('/v1/batch', { commands })
+    t.same(
+      batch.body.results.map(({ status }: { status: number }) => status),
+      [503, 503],
+    )
+    t.equal(await counted(), before + 2, 'what a batch could not do is counted')
     await stop()
     t.equal((await service.post('/v1/charges', { wallet, amount: '1' }, { idempotencyKey: 'disk' })).status, 201)
   })
