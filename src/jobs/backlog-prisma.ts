@@ -1,7 +1,7 @@
 import type { PrismaClient } from '../generated/prisma/client.ts'
 import type { Backlog } from '../platform/metrics.ts'
 
-/** What is open and what waits, each read from a partial index of just those rows. */
+/** What is open and what waits, each found by a partial index of just those rows. The amounts of open holds are read from the holds themselves. */
 export async function readBacklog(prisma: PrismaClient): Promise<Backlog> {
   const [row] = await prisma.$queryRaw<[Backlog]>`
     select h.*, e.*, p.*, o.*

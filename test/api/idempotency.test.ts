@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { clearOldAnswers } from '../../src/jobs/retention.ts'
-import { retentionStore } from '../../src/jobs/retention-store-prisma.ts'
+import { retentionStore, SLICE } from '../../src/jobs/retention-store-prisma.ts'
 import { createPrisma } from '../../src/platform/prisma.ts'
 import { createProxy } from '../helpers/proxy.ts'
 import { type Answer, createService, type Send, times } from '../helpers/service.ts'
@@ -333,7 +333,17 @@ t.test('idempotency', async (t) => {
     await service.query(`update clients set created_at = created_at - interval '40 days'`)
     const prisma = createPrisma(service.url)
     t.teardown(() => prisma.$disconnect())
-    t.equal(await clearOldAnswers(retentionStore(prisma)), 1)
+    // More in one second than a statement clears, and a night in which nothing happened.
+    const many = 2 * SLICE + 7
+    await service.query(
+      `insert into idempotency_keys (client_id, operation, key, fingerprint, status, body, effect_id, wallet_id, created_at)
+       select client_id, operation, key || n, fingerprint, status, body, effect_id, wallet_id, now() - interval '35 days' from idempotency_keys,
+         generate_series(1, $1::int) n where key = $2`,
+      [many, old.idempotencyKey],
+    )
+    t.equal(await clearOldAnswers(retentionStore(prisma)), 1 + many)
+    t.equal(await clearOldAnswers(retentionStore(prisma)), 0)
+    await service.query(`delete from idempotency_keys where created_at < now() - interval '34 days'`)
     const answer = await post('/v1/charges', { wallet, amount: '3' }, old)
     t.equal(answer.status, 409)
     t.equal(answer.body.code, 'idempotency_answer_expired')
