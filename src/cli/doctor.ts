@@ -20,8 +20,8 @@ const CLOCK_WARN_MS = 1_000
 const CLOCK_FAIL_MS = 60_000
 const DISK_WARN_BYTES = 2 * 1024 ** 3
 const DISK_FAIL_BYTES = 256 * 1024 ** 2
-/** Two lanes, eight readers, three for jobs: one process, and as much again for its successor. */
-const CONNECTIONS_MIN = 26
+/** Two lanes and their siding, eight readers, three for jobs, one that listens: one process, and as much again for its successor. */
+const CONNECTIONS_MIN = 30
 const ROLE_ADVICE = 'name a role in DATABASE_URL that is none, and an owner in MIGRATION_DATABASE_URL for "farebox migrate"'
 const OWNER_ADVICE = 'Let another role own them: name it in MIGRATION_DATABASE_URL and run "farebox migrate"'
 

@@ -18,6 +18,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** What this route does, in one word: for metrics, logs and idempotency records. */
     operation?: string
+    /** Whoever asks may name any host: probes come by address. */
+    anyHost?: true
   }
 }
 
@@ -41,7 +43,7 @@ const context: FastifyPluginCallback<ContextOptions> = (app, options, done) => {
     if (repeated) return next(invalidRequest([fieldError(['headers', repeated], 'is given more than once')], 'header'))
     // No parameter of ours has one, and PostgreSQL cannot take it: it is refused before any schema could let it through.
     if (request.raw.url?.includes('%00')) return next(invalidRequest([fieldError(['path'], 'holds U+0000')], 'path'))
-    if (!isAllowedHost(headers.host, httpVersion, allowed))
+    if (!isAllowedHost(headers.host, httpVersion, allowed) && request.routeOptions.config.anyHost !== true)
       return next(invalidRequest([fieldError(['headers', 'host'], 'is not served here')], 'header'))
     next()
   })

@@ -16,11 +16,12 @@ export function createRedisCounters(url: string, log: { warn(fields: object, mes
     retryStrategy: (attempt) => Math.min(RETRY_MS_MAX, 50 * 2 ** Math.min(attempt, 6)) * (0.5 + Math.random() / 2),
   })
   let said = ''
-  redis.on('error', (error: Error) => {
-    // One line a reason: a Redis that is away says the same every second.
-    if (error.message !== said) log.warn({ err: error }, 'Redis cannot be reached; every process limits requests for itself')
+  /** One line a reason: a Redis that is away says the same every second. */
+  function say(error: Error, message: string): void {
+    if (error.message !== said) log.warn({ err: error }, message)
     said = error.message
-  })
+  }
+  redis.on('error', (error: Error) => say(error, 'Redis cannot be reached; every process limits requests for itself'))
   redis.on('ready', () => {
     said = ''
   })
@@ -38,8 +39,9 @@ export function createRedisCounters(url: string, log: { warn(fields: object, mes
       const answers = (await pipeline.exec()) ?? []
       const failed = answers.find(([error]) => error)?.[0]
       if (failed) {
+        if (failed.name === 'ReplyError') say(failed, 'Redis refuses to count; every process limits requests for itself')
         // A hung Redis keeps its connection open; a new one shows whether it lives.
-        redis.disconnect(true)
+        else redis.disconnect(true)
         throw failed
       }
       return counts.map((_, index) => Number(answers[2 * index]?.[1]))

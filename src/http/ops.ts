@@ -25,27 +25,25 @@ const ops: FastifyPluginCallback<OpsOptions> = (app, options, done) => {
     next()
   })
 
-  app.get('/healthz', { config: { operation: 'healthz', scope: 'public', rateLimit: false }, schema: HEALTH_SCHEMA }, (_request, reply) =>
+  app.get('/healthz', { config: { ...PROBE, operation: 'healthz' }, schema: HEALTH_SCHEMA }, (_request, reply) =>
     reply.header('content-type', 'application/json').send('{"status":"ok"}'),
   )
 
-  app.get(
-    '/readyz',
-    { config: { operation: 'readyz', scope: 'public', rateLimit: false }, schema: READY_SCHEMA },
-    async (request, reply) => {
-      if (closing) return reply.code(503).header('content-type', 'application/json').send('{"status":"stopping","checks":{}}')
-      const now = performance.now()
-      if (!round || now - round.startedAt > READINESS_KEPT_MS) {
-        const result = runChecks(options.checks, (name, error) => request.log.warn({ check: name, err: error }, 'not ready'))
-        round = { startedAt: now, result }
-      }
-      const readiness = await round.result
-      const code = readiness.status === 'ready' ? 200 : 503
-      return reply.code(code).header('content-type', 'application/json').send(JSON.stringify(readiness))
-    },
-  )
+  app.get('/readyz', { config: { ...PROBE, operation: 'readyz' }, schema: READY_SCHEMA }, async (request, reply) => {
+    if (closing) return reply.code(503).header('content-type', 'application/json').send('{"status":"stopping","checks":{}}')
+    const now = performance.now()
+    if (!round || now - round.startedAt > READINESS_KEPT_MS) {
+      const result = runChecks(options.checks, (name, error) => request.log.warn({ check: name, err: error }, 'not ready'))
+      round = { startedAt: now, result }
+    }
+    const readiness = await round.result
+    const code = readiness.status === 'ready' ? 200 : 503
+    return reply.code(code).header('content-type', 'application/json').send(JSON.stringify(readiness))
+  })
   done()
 }
+
+const PROBE = { scope: 'public', rateLimit: false, anyHost: true } as const
 
 const HEALTH_SCHEMA = { tags: ['operations'], summary: 'Whether the process is alive', security: [] }
 const READY_SCHEMA = { tags: ['operations'], summary: 'Whether the process can serve requests, and if not, why', security: [] }

@@ -16,6 +16,8 @@ export interface RateLimitOptions {
   readonly perMinute: Readonly<Record<RouteClass, number>>
   /** What the processes of this installation have counted together; null where there is only this one. */
   readonly shared: SharedCounters | null
+  /** Whether an address is what a trusted proxy says it is; otherwise it is that of whoever connects. */
+  readonly trustsProxies: boolean
   /** The name of who speaks, the same on every process; null on public routes. */
   readonly speakerOf: (request: FastifyRequest) => string | null
 }
@@ -29,7 +31,7 @@ declare module 'fastify' {
 
 const WINDOW_MS = 60_000
 
-const rateLimits: FastifyPluginAsync<RateLimitOptions> = async (app, { perMinute, shared, speakerOf }) => {
+const rateLimits: FastifyPluginAsync<RateLimitOptions> = async (app, { perMinute, shared, trustsProxies, speakerOf }) => {
   const counters = new Counters(WINDOW_MS, shared)
   app.addHook('onClose', async () => counters.stop())
 
@@ -51,8 +53,15 @@ const rateLimits: FastifyPluginAsync<RateLimitOptions> = async (app, { perMinute
     errorResponseBuilder: (_request, { ttl }) => limited(ttl),
   })
 
-  const strangers = app.createRateLimit({ max: perMinute.public, timeWindow: WINDOW_MS, keyGenerator: addressOf })
+  // Apart from public routes, so that wrong credentials from an address do not close those.
+  const strangerOf = (request: FastifyRequest) => `stranger:${addressKey(request)}`
+  const strangers = app.createRateLimit({ max: perMinute.public, timeWindow: WINDOW_MS, keyGenerator: strangerOf })
+  let warned = trustsProxies
   app.decorate('admitStranger', async (request) => {
+    if (!warned && request.headers['x-forwarded-for'] !== undefined) {
+      warned = true
+      app.log.warn('requests come through a proxy that TRUSTED_PROXIES does not name: all of them count as one address')
+    }
     const counted = await strangers(request)
     if (!counted.isAllowed && counted.isExceeded) throw limited(counted.ttl)
   })

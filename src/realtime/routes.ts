@@ -140,10 +140,13 @@ export async function realtimeRoutes(app: FastifyInstance, services: RealtimeSer
       const stream = new Stream(feed, walletId, response)
       const remove = sessions.add(stream, principalOf(request))
       if (!remove) return
-      response.on('close', () => {
+      const gone = () => {
         remove()
         stream.forget()
-      })
+      }
+      response.on('close', gone)
+      // Whoever left while the wallet was looked up has been told of already.
+      if (response.destroyed || response.closed) return gone()
       await stream.start().catch((error: unknown) => {
         explain(request, error)
         stream.end(CLOSE.overloaded, 'the database did not answer', 1)

@@ -13,6 +13,15 @@ t.test('a living process is healthy whatever its database does', async (t) => {
   t.same(answer.json(), { status: 'ok' })
 })
 
+t.test('probes come by address, whatever hosts are served', async (t) => {
+  const routes = async (app: Parameters<typeof opsPlugin>[0]) => void (await app.register(opsPlugin, { checks: {} }))
+  const { app } = await createServer(t, { allowedHosts: ['api.example.com'], routes })
+  for (const url of ['/healthz', '/readyz']) {
+    t.equal((await app.inject({ url, headers: { host: '10.1.2.3:8080' } })).statusCode, 200, url)
+  }
+  t.equal((await app.inject({ url: '/nothing', headers: { host: '10.1.2.3:8080' } })).statusCode, 400)
+})
+
 t.test('ready when all checks pass', async (t) => {
   const { app } = await serverWith(t, { database: async () => 1, lane: async () => undefined })
   const answer = await app.inject('/readyz')

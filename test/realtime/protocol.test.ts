@@ -1,6 +1,8 @@
 import { hash } from 'node:crypto'
+import { get } from 'node:http'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Client } from 'pg'
 import t, { type Test } from 'tap'
 import { fromWireId } from '../../src/kernel/ids.ts'
 import { balanceParams, closingParams, lowBalanceParams } from '../../src/realtime/schemas.ts'
@@ -420,6 +422,28 @@ t.test('low balance', async (t) => {
     ['wallet.balance'],
     'who comes later is not told of what was',
   )
+})
+
+t.test('a stream whose reader leaves while its wallet is looked up leaves nothing', async (t) => {
+  const service = await createService(t)
+  const { port } = await service.listen()
+  const wallet = await service.wallet('10')
+  const connections = async () => /^farebox_feed_connections (\d+)$/m.exec(await service.rooms.metrics.text())?.[1]
+  const client = new Client({ connectionString: service.url })
+  await client.connect()
+  t.teardown(() => client.end())
+  await client.query('begin; lock table wallets in access exclusive mode')
+  const options = { port, path: `/v1/wallets/${wallet}/stream`, headers: { authorization: `Bearer ${service.client.key}` } }
+  const requests = times(5, () => get(options).on('error', () => {}))
+  const waiting = async () => (await client.query(`select 1 from pg_stat_activity where wait_event_type = 'Lock'`)).rows.length
+  while ((await waiting()) < 5) await sleep(20)
+  for (const request of requests) request.destroy()
+  await sleep(50)
+  await client.query('rollback')
+  await sleep(300)
+  t.equal(await connections(), '0')
+  await openStream(t, `http://127.0.0.1:${port}${options.path}`, service.client.key)
+  t.equal(await connections(), '1')
 })
 
 t.test('the stream', async (t) => {
