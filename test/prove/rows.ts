@@ -44,7 +44,7 @@ export const ROWS: readonly Row[] = [
     long: ['--stops=20'],
     ownServer: true,
   }),
-  row('faults', 'F3', 'F3', 'faults/lost-answers', 'answers are lost on both sides of the service', { long: ['--operations=5000'] }),
+  row('faults', 'F3', 'F3', 'faults/lost-answers', 'answers are lost on both sides of the service', { long: ['--operations=20000'] }),
   row('faults', 'F4', 'F4', 'faults/slow-peers', 'peers are slow, half-open, gone', { long: ['--seconds=20'] }),
   row('faults', 'F5', 'F5', 'faults/pool', 'a wallet is locked by somebody else, connections are used up'),
   row('faults', 'F6', 'F6', 'faults/overload', 'more comes than can be done', { long: ['--seconds=60'] }),
