@@ -31,7 +31,7 @@ export const JOBS_SCHEMA = 'pgboss'
 const STOP_MS_MAX = 5_000
 const CONNECTIONS_MAX = 3
 const CONNECT_TIMEOUT_MS = 5_000
-/** The queue’s own statements take milliseconds; a server that is gone without a word must not keep its connections for long. */
+/** The queue's own statements take milliseconds; a server that is gone without a word must not keep its connections for long. */
 const STATEMENT_TIMEOUT_MS = 5_000
 /** How often to look for runs whose process or connection died: the next one waits for that. */
 const SUPERVISE_SECONDS = 5
