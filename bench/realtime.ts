@@ -13,7 +13,7 @@ import { cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { Client } from 'pg'
+import { Pool } from 'pg'
 import { toWireId } from '../src/kernel/ids.ts'
 import { interruptible } from '../tools/interruptible.ts'
 import { addClient, ask, freePort, load, memoryOf, openDatabase, openWallets, type Service, startService } from './environment.ts'
@@ -263,8 +263,7 @@ function reserves(service: Service, key: string, wallets: readonly string[], nam
 
 /** What this disk does under everything else: one row and its COMMIT, on one connection, at a steady rate. @returns milliseconds */
 async function commits(url: string, perSecond: number): Promise<number[]> {
-  const database = new Client({ connectionString: url })
-  await database.connect()
+  const database = new Pool({ connectionString: url, max: 4 })
   try {
     await database.query('create table if not exists bench_commits (at timestamptz)')
     const sent: Promise<number>[] = []
