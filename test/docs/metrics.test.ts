@@ -57,9 +57,11 @@ t.test('metrics', async (t) => {
 
   const exists = (name: string) => exposed.has(name) || exposed.get(name.replace(/_(?:bucket|sum|count)$/, '')) === 'histogram'
   const namesIn = (expression: string) =>
-    [...expression.replace(/"[^"]*"|\{[^}]*\}|\[[^\]]*\]|\b(?:by|without) \([^)]*\)/g, '').matchAll(/\b[a-z_]\w*\b(?!\s*\()/g)].map(
-      ([name]) => name,
-    )
+    [
+      ...expression
+        .replace(/"[^"]*"|\{[^}]*\}|\[[^\]]*\]|\b(?:by|without) \([^)]*\)|\b(?:or|and|unless)\b/g, '')
+        .matchAll(/\b[a-z_]\w*\b(?!\s*\()/g),
+    ].map(([name]) => name)
 
   t.test('every metric of the dashboard exists, and every one of ours is on it', async (t) => {
     const dashboard = JSON.parse(read('deploy/grafana/farebox.json'))

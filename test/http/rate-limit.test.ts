@@ -74,7 +74,9 @@ t.test('limits of requests', { jobs: 3 }, async (t) => {
     t.same(tally(attempts.slice(-4)), { '429 rate_limited': 4 }, 'X-Forwarded-For of nobody trusted has no effect')
     t.ok(attempts.slice(0, 5).every(({ status }) => status === 401))
     t.equal((await low.get('/v1/wallets', { key: null })).status, 429, 'without a credential too')
-    t.equal((await low.get('/docs/errors/internal', { key: null })).status, 429, 'and on what is open to everybody')
+    const open = []
+    for (let i = 0; i < 8; i += 1) open.push((await low.get('/docs/errors/internal', { key: null })).status)
+    t.same(open, [200, 200, 200, 200, 200, 200, 429, 429], 'what is open to everybody has a limit of its own')
     t.equal((await low.get('/v1/wallets')).status, 200, 'a good key goes on')
     for (const probe of ['/healthz', '/readyz']) {
       const answers = await Promise.all(times(10, () => low.get(probe, { key: null })))

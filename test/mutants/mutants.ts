@@ -69,8 +69,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       edit(
         'src/ledger/lane.ts',
-        `store.transact(batch.map((waiting) => waiting.command))`,
-        `store.transact(batch.map(({ command }) => (attempt === 1 ? command : { ...command, idempotency: null })))`,
+        `batch.map((waiting) => waiting.command),`,
+        `batch.map(({ command }) => (attempt === 1 ? command : { ...command, idempotency: null })),`,
       ),
     ],
     killer: ['test/races/connection.test.ts'],
