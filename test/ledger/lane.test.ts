@@ -19,7 +19,7 @@ function setUp() {
   const places = new Places()
   /** Rows by their ids, with the wallets that a look into the database finds for them. */
   const rowsOn = new Map<string, string>()
-  /** How often a batch waited for a lock. */
+  /** How often a batch of everybody's waited for a lock. */
   let waits = 0
   /** Names of the commands that were carried out, in order, and by which way. */
   const done: string[] = []
@@ -34,7 +34,7 @@ function setUp() {
       if (avoided.length > 0) throw new WalletsLocked(avoided)
       await delay(2)
       const stuck = needed.filter((id) => locked.has(id))
-      if (stuck.length > 0) waits += 1
+      if (stuck.length > 0 && way !== 'siding') waits += 1
       if (stuck.length > 0) throw new WalletsLocked([...new Set(stuck)], new Error('canceling statement due to lock timeout'))
       for (const { name } of batch) {
         done.push(name)
@@ -147,8 +147,8 @@ t.test('a row of a locked wallet that was not heard of before waits by itself, t
   row('r2', 'a')
   const rows = [submit('r1'), submit('r2')]
   t.same(await Promise.all([submit('b1'), submit('c1'), submit('d1')]), ['b1', 'c1', 'd1'])
-  t.ok(waits() - before <= 1, 'at most the siding looked again')
-  t.same(done, ['b1', 'c1', 'd1'])
+  t.equal(waits(), before, 'only the siding looks again')
+  t.same(done.toSorted(), ['b1', 'c1', 'd1'])
   unlock('a')
   t.same(await Promise.all([first, ...rows]), ['a1', 'r1', 'r2'])
   t.equal(waysOf.get('r1'), 'siding')
