@@ -435,12 +435,13 @@ t.test('a stream whose reader leaves while its wallet is looked up leaves nothin
   await client.query('begin; lock table wallets in access exclusive mode')
   const options = { port, path: `/v1/wallets/${wallet}/stream`, headers: { authorization: `Bearer ${service.client.key}` } }
   const requests = times(5, () => get(options).on('error', () => {}))
-  const waiting = async () => (await client.query(`select 1 from pg_stat_activity where wait_event_type = 'Lock'`)).rows.length
+  const waiting = async () =>
+    (await client.query(`select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`)).rows.length
   while ((await waiting()) < 5) await sleep(20)
   for (const request of requests) request.destroy()
   await sleep(50)
   await client.query('rollback')
-  await sleep(300)
+  for (let waited = 0; waited < 100 && (await connections()) !== '0'; waited += 1) await sleep(100)
   t.equal(await connections(), '0')
   await openStream(t, `http://127.0.0.1:${port}${options.path}`, service.client.key)
   t.equal(await connections(), '1')
