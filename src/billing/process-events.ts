@@ -1,3 +1,4 @@
+import pMap from 'p-map'
 import type { Inbox, StoredEvent } from './inbox.ts'
 import { retryDelayMs } from './retry.ts'
 import type { SyncOutcome } from './sync.ts'
@@ -23,13 +24,18 @@ const ATTEMPTS_MAX = 60
  * @returns how many it finished
  */
 export async function processEvents(ports: ProcessPorts): Promise<number> {
-  let finished = 0
+  const counts = await pMap(dueBySubject(ports.inbox), ([subject, events]) => processSubject(ports, subject, events), {
+    concurrency: READ_AT_ONCE,
+  })
+  return counts.reduce((sum, count) => sum + count, 0)
+}
+
+/** Takes more as soon as what was taken is under way, so that one slow answer of the provider's holds up nobody else. */
+async function* dueBySubject(inbox: Inbox): AsyncGenerator<[subject: string, events: StoredEvent[]]> {
   for (;;) {
-    const claimed = await ports.inbox.claim(CLAIMED_AT_ONCE, LEASE_MS)
-    const bySubject = [...Map.groupBy(claimed, (event) => event.subject ?? '')]
-    const results = await inParallel(bySubject, ([subject, events]) => processSubject(ports, subject, events))
-    finished += results.reduce((sum, count) => sum + count, 0)
-    if (claimed.length < CLAIMED_AT_ONCE) return finished
+    const claimed = await inbox.claim(CLAIMED_AT_ONCE, LEASE_MS)
+    yield* Map.groupBy(claimed, (event) => event.subject ?? '')
+    if (claimed.length < CLAIMED_AT_ONCE) return
   }
 }
 
@@ -57,14 +63,4 @@ async function processSubject({ inbox, sync, log }: ProcessPorts, subject: strin
     await inbox.postpone(events, retryDelayMs(attempts, RETRY_MS_MAX), reason)
     return 0
   }
-}
-
-async function inParallel<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = []
-  let next = 0
-  const worker = async () => {
-    for (let index = next++; index < items.length; index = next++) results.push(await work(items[index] as T))
-  }
-  await Promise.all(Array.from({ length: Math.min(READ_AT_ONCE, items.length) }, worker))
-  return results
 }

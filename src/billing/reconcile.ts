@@ -1,3 +1,4 @@
+import pMap from 'p-map'
 import { DAY_MS, HOUR_MS, type Instant } from '../kernel/time.ts'
 import type { Gateway } from './gateway.ts'
 import type { Provider } from './payment.ts'
@@ -38,7 +39,6 @@ export async function reconcile(
   const repaired: string[] = []
   const disagreeing: { subject: string; reason: string }[] = []
   const failed: { subject: string; reason: string }[] = []
-  const seen = new Set<string>()
   let checked = 0
 
   const check = async (subject: string) => {
@@ -53,18 +53,18 @@ export async function reconcile(
     onProgress(checked)
   }
 
-  const waiting = new Set<Promise<void>>()
-  const add = async (subject: string) => {
-    if (seen.has(subject)) return
-    seen.add(subject)
-    const checking: Promise<void> = check(subject).finally(() => waiting.delete(checking))
-    waiting.add(checking)
-    if (waiting.size >= READ_AT_ONCE) await Promise.race(waiting)
-  }
-  for await (const subject of ports.gateway.changedBetween(from, to)) await add(subject)
-  for (const subject of await ports.orders.disputed(ports.gateway.provider, DISPUTED_MAX)) await add(subject)
-  await Promise.all(waiting)
+  await pMap(changed(ports, from, to), check, { concurrency: READ_AT_ONCE })
   return { checked, repaired, disagreeing, failed }
+}
+
+/** What changed at the provider in a window, and what it has yet to decide on, each once. */
+async function* changed({ gateway, orders }: ReconcilePorts, from: Date, to: Date): AsyncGenerator<string> {
+  const seen = new Set<string>()
+  for await (const subject of gateway.changedBetween(from, to)) {
+    if (!seen.has(subject)) yield subject
+    seen.add(subject)
+  }
+  for (const subject of await orders.disputed(gateway.provider, DISPUTED_MAX)) if (!seen.has(subject)) yield subject
 }
 
 export interface ReconcileMarks {
