@@ -87,7 +87,7 @@ async function topUp(ports: TopUpPorts, walletId: string): Promise<void> {
   const payment = paymentId === null ? null : await orders.find(paymentId)
   if (payment?.status !== 'pending') return
   if (payment.provider !== provider || payment.livemode !== livemode) throw new Error('an attempt that began at another payment provider')
-  const customerId = await orders.findCustomer(walletId, provider)
+  const customerId = await orders.findCustomer(walletId, gateway)
   const { payment_method: methodId } = JSON.parse(payment.metadata ?? '{}') as { payment_method?: string }
   if (customerId === null || methodId === undefined) throw new Error('an attempt without an account or a card')
   const title = 'Automatic top-up'
@@ -128,7 +128,7 @@ function askOwner(draft: Draft, { walletId, provider, livemode }: Payment, order
 async function openAction(ports: TopUpPorts, { walletId, actionId }: TopUp): Promise<void> {
   const { gateway, orders, returnUrl } = ports
   const payment = actionId === null ? null : await orders.find(actionId)
-  const customerId = await orders.findCustomer(walletId, gateway.provider)
+  const customerId = await orders.findCustomer(walletId, gateway)
   if (payment?.status !== 'pending' || customerId === null) return
   if (returnUrl === null) {
     ports.log.warn({ walletId }, 'CHECKOUT_RETURN_URL is not set: there is no page on which the owner could pay')
