@@ -2,7 +2,7 @@ import { refusal } from '../kernel/errors.ts'
 import type { Draft } from '../ledger/book.ts'
 import { done, type Outcome, refuse } from '../ledger/command.ts'
 import { formatMoney } from './money.ts'
-import { type Payment, type Provider, payments } from './payment.ts'
+import { type Payment, payments } from './payment.ts'
 
 export interface AskRefundInput {
   readonly walletId: string | undefined
@@ -10,8 +10,6 @@ export interface AskRefundInput {
   /** Of the currency's smallest unit; all that is left when null. */
   readonly amount: bigint | null
   readonly reason: string
-  /** Where money can be given back now. */
-  readonly provider: Provider
 }
 
 /** What is to be asked of the provider, the same however often the request is repeated. */
@@ -33,9 +31,6 @@ export function askRefund(draft: Draft, input: AskRefundInput): Outcome<AskedRef
   const { objectId, currency, refunded } = payment
   if (payment.status !== 'paid' || objectId === null) {
     return refuse(refusal('payment_not_paid', 'There is nothing to give back: it was not paid.'))
-  }
-  if (payment.provider !== input.provider) {
-    return refuse(refusal('payments_not_configured', 'It was paid at another payment provider.'))
   }
   const left = payment.amount - refunded
   if (left <= 0n || (amount !== null && amount > left)) {

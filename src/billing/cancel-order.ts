@@ -1,6 +1,6 @@
 import pMap from 'p-map'
-import { fail } from '../kernel/errors.ts'
 import { HOUR_MS, type Instant } from '../kernel/time.ts'
+import { refuseOthers } from './gateway.ts'
 import type { Payment } from './payment.ts'
 import type { PaymentReads } from './payments-prisma.ts'
 import { leaveUnpaid, type SyncPorts, sync } from './sync.ts'
@@ -12,9 +12,7 @@ import { leaveUnpaid, type SyncPorts, sync } from './sync.ts'
  */
 export async function cancelOrder(ports: SyncPorts, payment: Payment, cause: string): Promise<void> {
   const { gateway } = ports
-  if (payment.provider !== gateway.provider || payment.livemode !== gateway.livemode) {
-    throw fail('payments_not_configured', 'The order was made with another payment provider.')
-  }
+  refuseOthers(gateway, payment)
   await gateway.closeCheckout(payment)
   const subject = payment.objectId ?? payment.checkoutId
   // Nobody was ever shown where to pay it.

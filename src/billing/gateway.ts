@@ -1,3 +1,4 @@
+import { fail } from '../kernel/errors.ts'
 import type { Provider, ProviderPayment } from './payment.ts'
 import type { SubscriptionGateway } from './subscription/gateway.ts'
 
@@ -40,6 +41,15 @@ export interface Gateway {
   chargeCard(order: Omit<CheckoutOrder, 'flow' | 'successUrl' | 'cancelUrl' | 'email'> & { readonly methodId: string }): Promise<CardCharge>
   /** Subjects that changed between two times, by the provider's clock, in no particular order. */
   changedBetween(from: Date, to: Date): AsyncIterable<string>
+}
+
+/** Which provider something began with, and whether with real money. */
+export type Account = Pick<Gateway, 'provider' | 'livemode'>
+
+/** @throws FareboxError `payments_not_configured` where something began with another provider than is configured now */
+export function refuseOthers({ provider, livemode }: Account, begun: Account): void {
+  if (begun.provider === provider && begun.livemode === livemode) return
+  throw fail('payments_not_configured', 'It began with another payment provider than is configured now.')
 }
 
 /** A saved card. Its fingerprint is the same however often the card is saved. */

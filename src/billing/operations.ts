@@ -61,36 +61,32 @@ const askedRefund = z.object({ refund_id: z.string(), provider_payment_id: z.str
 export type AskedRefundBody = z.output<typeof askedRefund>
 
 /** Refunds go through the lane for their keys' sake: a request that is repeated, even days later, asks for the same refund. */
-export function refundOperation(gateway: { readonly provider: Provider } | null): Operation {
-  return operation({
-    name: 'payment_refund',
-    path: '/v1/admin/payments/:payment_id/refund',
-    scope: 'admin',
-    tag: 'Payments',
-    summary: 'Give money back',
-    description:
-      'Asks the payment provider. The credits are taken back as soon as it says that the money is on its way; those that were spent become debt. The same key asks for the same refund.',
-    status: 200,
-    needsCredits: false,
-    params: paymentParams,
-    body: refundBody as z.ZodType<CountedRefund>,
-    answer: askedRefund,
-    plan(_caller, params, body) {
-      const paymentId = fromWireId('payment', params.payment_id) as string
-      return {
-        wallets: [],
-        rows: [{ table: payments, id: paymentId }],
-        decide: (draft, { rows: [walletId] }) => {
-          if (!gateway) return refuse(refusal('payments_not_configured', 'No payment provider is configured.'))
-          const { provider } = gateway
-          const asked = askRefund(draft, { walletId, paymentId, amount: body.units ?? null, reason: body.reason, provider })
-          return decided(asked, 200, ({ id, payment, objectId }) => ({
-            effectId: id,
-            walletId: payment.walletId,
-            body: { refund_id: id, provider_payment_id: objectId } satisfies AskedRefundBody,
-          }))
-        },
-      }
-    },
-  })
-}
+export const refundOperation: Operation = operation({
+  name: 'payment_refund',
+  path: '/v1/admin/payments/:payment_id/refund',
+  scope: 'admin',
+  tag: 'Payments',
+  summary: 'Give money back',
+  description:
+    'Asks the payment provider. The credits are taken back as soon as it says that the money is on its way; those that were spent become debt. The same key asks for the same refund.',
+  status: 200,
+  needsCredits: false,
+  params: paymentParams,
+  body: refundBody as z.ZodType<CountedRefund>,
+  answer: askedRefund,
+  plan(_caller, params, body) {
+    const paymentId = fromWireId('payment', params.payment_id) as string
+    return {
+      wallets: [],
+      rows: [{ table: payments, id: paymentId }],
+      decide: (draft, { rows: [walletId] }) => {
+        const asked = askRefund(draft, { walletId, paymentId, amount: body.units ?? null, reason: body.reason })
+        return decided(asked, 200, ({ id, payment, objectId }) => ({
+          effectId: id,
+          walletId: payment.walletId,
+          body: { refund_id: id, provider_payment_id: objectId } satisfies AskedRefundBody,
+        }))
+      },
+    }
+  },
+})

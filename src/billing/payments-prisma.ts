@@ -1,5 +1,6 @@
 import type { Payment as PaymentRow, Prisma, PrismaClient } from '../generated/prisma/client.ts'
 import { type Access, mine } from '../ledger/access.ts'
+import type { Account } from './gateway.ts'
 import { type Payment, type PaymentStatus, PROVIDERS, type Provider, type ShownStatus } from './payment.ts'
 import { takenFromJson } from './store-pg.ts'
 
@@ -10,9 +11,6 @@ export interface PaymentFilter {
   /** The provider's. */
   readonly objectId?: string | undefined
 }
-
-/** Real money and that of tests have customers of their own. */
-type Account = Pick<Payment, 'provider' | 'livemode'>
 
 const undisputed = { status: 'paid', disputed: false, withdrawn: 0 } as const
 

@@ -9,7 +9,7 @@ import type { Wallet } from '../ledger/wallet.ts'
 import type { PriceBookKeeper } from '../pricing/price-book.ts'
 import type { WalletReads } from '../wallets/reads-prisma.ts'
 import { type CustomerPorts, withCustomer } from './customers.ts'
-import type { Checkout, CheckoutOrder } from './gateway.ts'
+import { type Checkout, type CheckoutOrder, refuseOthers } from './gateway.ts'
 import { type PricedPurchase, type Purchase, purchaseOperation } from './operations.ts'
 import type { PackageStore } from './packages-prisma.ts'
 import type { Payment } from './payment.ts'
@@ -93,9 +93,7 @@ export async function openCheckout(
 ): Promise<Checkout | null> {
   const { gateway, orders } = ports
   if (payment.status !== 'pending') return null
-  if (payment.provider !== gateway.provider || payment.livemode !== gateway.livemode) {
-    throw fail('payments_not_configured', 'The order was made with another payment provider.')
-  }
+  refuseOthers(gateway, payment)
   if (payment.checkoutId !== null || payment.objectId !== null) return gateway.readCheckout(payment)
   const { id: paymentId, walletId, currency, amount } = payment
   const checkout = await withCustomer(ports, wallet, (customerId) =>

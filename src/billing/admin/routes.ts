@@ -8,7 +8,7 @@ import { fromWireId } from '../../kernel/ids.ts'
 import type { Lane } from '../../ledger/lane.ts'
 import { parseIdempotencyKey, toCommand } from '../../ledger/operation.ts'
 import { callerOf, idempotencyHeaders, sendAnswer } from '../../ledger/routes.ts'
-import type { Gateway } from '../gateway.ts'
+import { type Gateway, refuseOthers } from '../gateway.ts'
 import type { ListedEvent } from '../inbox.ts'
 import type { InboxReads } from '../inbox-prisma.ts'
 import { formatMoney, parseMoney, tooManyDecimals } from '../money.ts'
@@ -117,7 +117,7 @@ export function billingAdminRoutes(app: FastifyInstance, services: BillingAdminS
         operationId: 'refundPayment',
         tags: ['Payments'],
         summary: 'Give money back',
-        description: refundOperation(gateway).description,
+        description: refundOperation.description,
         headers: idempotencyHeaders,
         params: schema.paymentParams,
         body: schema.refundBody,
@@ -129,13 +129,14 @@ export function billingAdminRoutes(app: FastifyInstance, services: BillingAdminS
       const key = parseIdempotencyKey(request.headers['idempotency-key'])
       const payment = await orders.find(fromWireId('payment', request.params.payment_id) as string)
       if (!payment) throw fail('payment_not_found', 'No payment has this id.')
+      refuseOthers(gateway, payment)
       const { amount: text } = request.body
       const amount = text === undefined ? null : parseMoney(text, payment.currency)
       if (text !== undefined && amount === null) {
         const message = tooManyDecimals(payment.currency)
         throw new FareboxError({ code: 'invalid_request', detail: `/amount ${message}.`, errors: [{ pointer: '/amount', message }] })
       }
-      const command = toCommand(refundOperation(gateway), callerOf(request), key, request.params, request.body, {
+      const command = toCommand(refundOperation, callerOf(request), key, request.params, request.body, {
         ...request.body,
         units: amount,
       })
