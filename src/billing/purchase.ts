@@ -1,4 +1,3 @@
-import { formatCredits } from '../kernel/credits.ts'
 import { fail } from '../kernel/errors.ts'
 import { fromWireId } from '../kernel/ids.ts'
 import type { Access } from '../ledger/access.ts'
@@ -11,6 +10,7 @@ import type { WalletReads } from '../wallets/reads-prisma.ts'
 import { type CustomerPorts, withCustomer } from './customers.ts'
 import { type Checkout, type CheckoutOrder, refuseOthers } from './gateway.ts'
 import { type PricedPurchase, type Purchase, purchaseOperation } from './operations.ts'
+import { orderTitle } from './order-title.ts'
 import type { PackageStore } from './packages-prisma.ts'
 import type { Payment } from './payment.ts'
 import type { PaymentReads } from './payments-prisma.ts'
@@ -20,7 +20,7 @@ import type { PromotionStore } from './promotion/store-prisma.ts'
 
 export interface PurchasePorts extends CheckoutPorts {
   readonly lane: Pick<Lane, 'submit'>
-  readonly packages: Pick<PackageStore, 'inForce'>
+  readonly packages: Pick<PackageStore, 'inForce' | 'nameOf'>
   readonly orders: CheckoutPorts['orders'] & Pick<PaymentReads, 'find'>
   readonly wallets: Pick<WalletReads, 'find'>
   readonly prices: Pick<PriceBookKeeper, 'current'>
@@ -66,11 +66,17 @@ export async function purchase(ports: PurchasePorts, request: PurchaseRequest): 
   const payment = await orders.find(fromWireId('payment', id) as string)
   if (!payment) throw fail('payment_not_found', 'The order is gone.')
   // Of the order alone: whoever repeats the request after a lost answer has to ask for the very same page.
-  const title = `${formatCredits(payment.credits + payment.bonus)} credits`
+  const title = await titleOf(ports.packages, payment)
   const wishes = { title, email: body.email ?? null, flow: body.flow, successUrl, cancelUrl }
   const checkout = await openCheckout({ gateway, orders }, payment, wallet, wishes)
   const objectId = payment.objectId ?? checkout?.objectId ?? null
   return { ok: true, payment: { ...payment, objectId }, checkout, replayed: answer.replayed }
+}
+
+/** What the page is called that an order is paid on. */
+export async function titleOf(packages: Pick<PackageStore, 'nameOf'>, payment: Payment): Promise<string> {
+  const { packageVersionId } = payment
+  return orderTitle(payment, packageVersionId === null ? null : await packages.nameOf(packageVersionId))
 }
 
 export interface CheckoutPorts extends CustomerPorts {
