@@ -218,11 +218,15 @@ export const purchaseAnswer = paymentObject
   })
   .meta({ id: 'PurchaseResponse' })
 
-/** @param ownUrl what a path of the sandbox stands behind */
+/** The address of a provider's page; the sandbox's are paths on this service. */
+export function pageUrl(url: string | null, ownUrl: string): string | null {
+  return url?.startsWith('/') ? ownUrl + url : url
+}
+
 export function checkoutToWire(checkout: Checkout | null, ownUrl: string) {
   return (
     checkout && {
-      url: checkout.url?.startsWith('/') ? ownUrl + checkout.url : checkout.url,
+      url: pageUrl(checkout.url, ownUrl),
       client_secret: checkout.clientSecret,
       expires_at: toWireTimeOrNull(checkout.expiresAt),
     }
