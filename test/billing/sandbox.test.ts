@@ -203,7 +203,7 @@ t.test('the sandbox', async (t) => {
     const { origin, pathname } = await open(urls)
     t.equal(origin, http.base)
     const asked = await http.get(pathname, { key: null })
-    t.match(asked.text, /Save a card[\s\S]*Save sandbox 4242[\s\S]*Save sandbox 0002[\s\S]*declined/)
+    t.match(asked.text, /Save a card[\s\S]*Save the card sandbox 4242[\s\S]*Save the card sandbox 0002[\s\S]*declined/)
     t.match(asked.text, 'href="https://app.example.com/left">Leave without saving a card')
     t.match(asked.headers['content-security-policy'], "form-action 'self' https://app.example.com;")
     t.notMatch(asked.text, /<script|<style|style=|\son\w+=/)
@@ -226,6 +226,23 @@ t.test('the sandbox', async (t) => {
 
     t.match(await http.get(`${pathname}0`, { key: null }), { status: 404, text: /Nothing is here/ })
     t.match(await send(http.port, 'POST', `${pathname}0/good`), { status: 404, text: /"code":"payment_not_found"/ })
+  })
+
+  t.test('a purchase that was refused before it was an order left nothing with its key', async (t) => {
+    const buy = (what: object) => http.post('/v1/purchases', { wallet: 'user:late', package: 'basic', ...what }, { idempotencyKey: 'late' })
+    t.match(await buy({}), { status: 404, body: { code: 'wallet_not_found' } })
+    await service.wallet('1', { owner: 'user:late' })
+    t.match(await buy({ success_url: 'https://evil.example/' }), { status: 422, body: { code: 'return_url_not_allowed' } })
+    t.match(await buy({}), { status: 201, body: { status: 'pending' } })
+    t.match(await buy({ package: 'pro' }), { status: 422, body: { code: 'idempotency_key_reused' } }, 'which the order did')
+  })
+
+  t.test('sells for another currency once it has a rate for purchases', async (t) => {
+    const what = { wallet: await service.wallet('1'), amount: '25.00', currency: 'EUR' }
+    t.match(await http.post('/v1/purchases', what), { status: 422, body: { code: 'rate_missing' } })
+    const rate = { currency: 'EUR', purpose: 'purchase', credits_per_unit: '108', reason: 'a test' }
+    await http.made('/v1/admin/exchange-rates', rate, { key: service.adminKey })
+    t.match(await http.post('/v1/purchases', what), { status: 201, body: { credits: '2700', currency: 'EUR' } })
   })
 
   t.test('shows everything that came from elsewhere as text', async (t) => {

@@ -21,7 +21,7 @@ export function cardPage({ id, successUrl, cancelUrl, methodId }: SandboxCardPag
   }
   const path = `${SANDBOX_CARDS_PATH}/${encodeURIComponent(id)}`
   const choices = Object.entries(SANDBOX_CARDS).map(([name, { card }], index) =>
-    choice(path, name, `Save ${card}`, EFFECTS[name as SandboxCard], index === 0),
+    choice(path, name, `Save the card ${card}`, EFFECTS[name as SandboxCard], index === 0),
   )
   return page(
     'Save a card',
