@@ -36,8 +36,8 @@ export function checkoutPage(payment: SandboxPayment, trouble: string | null = n
 /** Where customers arrive while no product says where they should. */
 export function donePage(): string {
   return page(
-    'Back from the checkout',
-    `<h1>Back from the checkout</h1>
+    'Back from the sandbox',
+    `<h1>Back from the sandbox</h1>
       <p>Here your customers would be in your product again.</p>
       <p>Name its page as <code>success_url</code> in <code>POST /v1/purchases</code> and <code>POST /v1/wallets/{wallet}/cards</code>, or for all of them as <code>CHECKOUT_RETURN_URL</code>. Whether an order was paid is in <code>GET /v1/payments/{payment_id}</code>, never in the fact that somebody arrives here.</p>`,
   )
