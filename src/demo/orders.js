@@ -4,7 +4,7 @@ import { amount, creditsOf, dayAndTimeOf, money, shortId } from './words.js'
 /** How an order reads: its row, and the note on what became of it. */
 
 const STATUS = {
-  ...{ pending: 'not paid yet', paid: 'paid', failed: 'not paid in time' },
+  ...{ pending: 'not paid yet', paid: 'paid', failed: 'given up' },
   ...{ partially_refunded: 'partly refunded', refunded: 'refunded', disputed: 'disputed at the bank' },
 }
 
@@ -47,7 +47,7 @@ export function noteOn(order, way) {
   if (status === 'refunded') return { text: `Refunded: ${taken}` }
   if (status === 'partially_refunded') return { text: `Partly refunded: ${taken}` }
   if (status === 'disputed') return { text: `Disputed at the bank: ${taken}` }
-  if (status === 'failed') return { text: 'Not paid in time: nothing was paid or added.', isBad: true }
+  if (status === 'failed') return { text: 'Given up: nothing was paid or added.', isBad: false }
   if (failure) return { text: `${failure} Nothing was paid; the order can still be paid, below.`, isBad: true }
   if (way === 'left') return { text: 'Nothing was paid. The order can still be paid, below.' }
   if (way === 'paid') return { text: 'The credits come as soon as the payment provider confirms the payment.' }

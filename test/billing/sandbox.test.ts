@@ -109,6 +109,21 @@ t.test('the sandbox', async (t) => {
     t.same(await figures(wallet), { balance: '1', debt: '0' })
   })
 
+  t.test('an order that is given up, or that nobody pays within a day, can be paid no more', async (t) => {
+    const wallet = await service.wallet('1')
+    const { click, state, page, id } = await order(wallet)
+    t.match(await http.post(`/v1/payments/${id}/cancel`), { status: 200, body: { status: 'failed', failure: 'it was cancelled' } })
+    t.match((await page()).text, /Given up[\s\S]*Back to the product/)
+    t.equal((await click('pay')).status, 303)
+    t.match(await state(), { status: 'failed' })
+    const old = await order(wallet)
+    await service.query(`update payments set created_at = now() - interval '26 hours' where id = $1`, [old.id.slice(4)])
+    await service.rooms.billing.cancelUnpaid()
+    t.match(await old.state(), { status: 'failed' })
+    await old.click('pay')
+    t.same(await figures(wallet), { balance: '1', debt: '0' })
+  })
+
   t.test('disputes: they stay away when the customer wins', async (t) => {
     const wallet = await service.wallet('1')
     const { click, state, page } = await order(wallet)

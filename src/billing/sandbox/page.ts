@@ -8,7 +8,8 @@ import { actionsOf, type SandboxAction, type SandboxPayment } from './payment.ts
 export function checkoutPage(payment: SandboxPayment, trouble: string | null = null): string {
   const { id, title, currency, amount, refunded, withdrawn, dispute, status, failure } = payment
   const money = (units: string) => `${grouped(formatMoney(BigInt(units), currency))} ${currency}`
-  const alert = trouble === null ? failure && `${failure} Nothing was paid; it can be tried again.` : trouble
+  const declined = status === 'open' && failure !== null ? `${failure} Nothing was paid; it can be tried again.` : null
+  const alert = trouble ?? declined
   const state = stateOf(payment)
   const facts: [string, string][] = []
   if (refunded !== '0') facts.push(['Given back', money(refunded)])
@@ -29,7 +30,7 @@ export function checkoutPage(payment: SandboxPayment, trouble: string | null = n
       ${status === 'paid' ? `${wayBack(payment.successUrl)}\n      ${later}` : ''}
       ${choices.join('\n      ')}
       <dl>${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${escaped(value)}</dd></div>`).join('')}</dl>
-      ${status === 'paid' ? '' : wayOut(payment.cancelUrl, 'Leave without paying')}`,
+      ${status === 'paid' ? '' : wayOut(payment.cancelUrl, status === 'open' ? 'Leave without paying' : 'Back to the product')}`,
   )
 }
 
@@ -67,6 +68,7 @@ const ACTIONS: Readonly<Record<SandboxAction, { readonly label: string; readonly
 
 function stateOf({ status, failure, dispute, refunded, amount }: SandboxPayment): { kind: string; text: string } {
   if (status === 'open') return failure === null ? { kind: 'open', text: 'Not paid yet' } : { kind: 'bad', text: 'Declined' }
+  if (status === 'cancelled') return { kind: 'open', text: 'Given up' }
   if (dispute === 'open') return { kind: 'bad', text: 'Disputed' }
   if (dispute === 'lost') return { kind: 'bad', text: 'Dispute lost' }
   if (refunded === amount) return { kind: 'open', text: 'Refunded' }
