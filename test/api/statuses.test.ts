@@ -931,6 +931,7 @@ t.test('every route', async (t) => {
     t.match(active.body, { status: 'active', provider_subscription_id: objectId, credited_until: /^20/, cancels_at: null })
     const second = await call(t, 'subscribe', 409, { ...begin, app }, 'subscription_exists')
     t.equal(second.body.subscription_id, begun.id)
+    await call(t, 'closeWallet', 409, { ...there, body: { reason: 'x' } }, 'wallet_subscribed')
 
     // Another plan.
     for (const named of ['gone', 'never_was']) {

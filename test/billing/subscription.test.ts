@@ -199,6 +199,37 @@ t.test('a page that is left unpaid expires, and one may be ended', async (t) => 
   await sound(t, billing)
 })
 
+t.test('a wallet stays open while it is subscribed', async (t) => {
+  const billing = await createSubscribing(t)
+  const { service, act, stripe } = billing
+  const close = (wallet: string) => service.post(`/v1/wallets/${wallet}/close`, { reason: 'a test' }, { key: service.adminKey })
+  const wallet = await service.wallet()
+  const begun = await billing.begin(wallet)
+  t.match(await close(wallet), { status: 409, body: { code: 'wallet_subscribed', subscription_id: begun.id } }, 'its page may be paid on')
+  const objectId = billing.payPage(begun)
+  await billing.told()
+  await service.made('/v1/charges', { wallet, amount: '1000' })
+  t.match(await close(wallet), { status: 409, body: { code: 'wallet_subscribed' } })
+  await billing.act(wallet, 'cancel')
+  t.match(await close(wallet), { body: { code: 'wallet_subscribed' } }, 'until its period is over it may go on')
+  await billing.renew(objectId)
+  t.match(await close(wallet), { status: 200, body: { status: 'closed' } })
+
+  const left = await service.wallet(undefined, { owner: 'user:left' })
+  await billing.begin(left)
+  await act(left, 'cancel', { at_period_end: false })
+  t.match(await close(left), { status: 200 })
+  t.match((await service.post(`/v1/wallets/${left}/subscription`, { plan: 'basic' })).body, { code: 'wallet_closed' })
+  t.equal(stripe.controls.rows('sessions').filter(({ status }) => status === 'open').length, 0)
+
+  // Of subscribing and closing at once, one comes first.
+  for (const racing of await Promise.all([service.wallet(), service.wallet(), service.wallet()])) {
+    const [closed, subscribed] = await Promise.all([close(racing), service.post(`/v1/wallets/${racing}/subscription`, { plan: 'basic' })])
+    t.not(closed.status === 200, subscribed.status === 201, `${closed.status} ${subscribed.status}`)
+  }
+  await sound(t, billing)
+})
+
 t.test('what is not the caller’s is not there, and people subscribe for themselves', async (t) => {
   const billing = await createSubscribing(t)
   const { service } = billing
