@@ -87,6 +87,7 @@ t.test('ends with its period, unless it is let go on', async (t) => {
   await billing.renew(objectId)
   t.equal((await billing.read(wallet)).status, 'active')
   await act(wallet, 'cancel', { at_period_end: true })
+  await billing.cameInTime(wallet)
   t.not(await balance(wallet), '0')
   await billing.renew(objectId)
   t.match(await billing.read(wallet), { status: 'canceled', ended_at: /^2/ })
@@ -138,6 +139,28 @@ t.test('a failing card is past due and brings nothing, until it is paid', async 
   await sound(t, billing)
 })
 
+t.test('a subscription that ends leaves credits that were paid for late three days', async (t) => {
+  const billing = await createSubscribing(t)
+  const { service, balance, act, stripe } = billing
+  stripe.controls.clock.advance(-32 * DAY)
+  const [wallet, other] = [await service.wallet(), await service.wallet()]
+  const paid = Date.now()
+  await billing.subscribed(wallet)
+  billing.payPage(await billing.begin(other))
+  t.equal(await balance(wallet), '1000')
+  // Of the end and the invoice of the other one, the end is heard of first.
+  const [, last] = stripe.controls.rows('subscriptions')
+  await service.rooms.billing.sync(last?.id ?? '', 'test')
+  for (const each of [wallet, other]) t.match(await act(each, 'cancel', { at_period_end: false }), { status: 'canceled' })
+  await billing.told()
+  for (const each of [wallet, other]) {
+    t.equal(await balance(each), '1000')
+    const [grant] = (await service.get(`/v1/wallets/${each}/grants`)).body.data
+    t.ok(Math.abs(Date.parse(grant.expires_at) - paid - 3 * DAY * 1000) < 60_000, grant.expires_at)
+  }
+  await sound(t, billing)
+})
+
 for (const endsAs of ['canceled', 'unpaid'] as const) {
   t.test(`a card that goes on failing ends ${endsAs}, and the old credits expire`, async (t) => {
     const billing = await createSubscribing(t, { stripe: { dunning: { attemptsMax: 2, endsAs } } })
@@ -146,6 +169,7 @@ for (const endsAs of ['canceled', 'unpaid'] as const) {
     stripe.controls.clock.advance(-32 * DAY)
     const wallet = await service.wallet()
     const objectId = await billing.subscribed(wallet, 'basic', 'declinedOffSession')
+    await billing.cameInTime(wallet)
     t.equal(await balance(wallet), '1000')
     stripe.controls.retryInvoice(await renew(objectId))
     await billing.told()

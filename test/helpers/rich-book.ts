@@ -249,8 +249,9 @@ async function makeSubscriptions(service: TestService): Promise<Pick<RichBook, '
   await subscribe(service, subscriber, 'monthly')
   const going = await subscribe(service, subscriber, 'monthly')
   const [first, second] = [
-    { start: now - 31 * DAY_MS, end: now - DAY_MS },
-    { start: now - DAY_MS, end: now + 29 * DAY_MS },
+    // Enough of the first is left for its credits to go over into the second.
+    { start: now - 25 * DAY_MS, end: now + 5 * DAY_MS },
+    { start: now + 5 * DAY_MS, end: now + 35 * DAY_MS },
   ]
   await going.is({ status: 'active', periodStart: first.start, periodEnd: first.end })
   await going.pays(first)

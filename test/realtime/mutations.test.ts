@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { toWireId } from '../../src/kernel/ids.ts'
+import { fromWireId, toWireId } from '../../src/kernel/ids.ts'
 import { DAY_MS } from '../../src/kernel/time.ts'
 import { subscribe } from '../helpers/made-up-billing.ts'
 import { createProxy } from '../helpers/proxy.ts'
@@ -339,6 +339,10 @@ t.test('every mutation pushes the wallets it touched, and no others', async (t) 
     {
       name: 'a subscription whose credits end with it',
       run: async () => {
+        // They had come when their period began: credits that come late stay a while.
+        const times = `created_at = $1, effective_at = $1, expires_at = $2::timestamptz + interval '3 days'`
+        const [start, end] = [new Date(period.start), new Date(period.end)]
+        await service.query(`update grants set ${times} where wallet_id = $3`, [start, end, fromWireId('wallet', subscriber)])
         await subscription.is({ status: 'canceled', endedAt: period.end, ...periodOf })
         return ofSubscription
       },

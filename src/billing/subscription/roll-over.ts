@@ -55,10 +55,18 @@ export function grantsOf(draft: Draft, subscription: Subscription): Grant[] {
   })
 }
 
-/** Lets the credits of a subscription that is over go with the periods that they were paid for: there is nothing to wait for. */
+/** Whether a grant came when its period was over, or nearly. The others live through what was left of it, and the grace. */
+export function cameLate({ createdAt, expiresAt }: Grant): boolean {
+  return expiresAt !== null && expiresAt - createdAt < 2 * GRACE_MS
+}
+
+/** Lets the credits of a subscription that is over go with the periods that they were paid for; those that came late, a while after that. */
 export function endGrants(draft: Draft, subscription: Subscription): void {
   settle(draft, subscription.walletId)
-  for (const grant of grantsOf(draft, subscription)) putGrant(draft, endedAt(draft, grant, (grant.expiresAt ?? draft.now) - GRACE_MS))
+  for (const grant of grantsOf(draft, subscription)) {
+    const periodEnd = (grant.expiresAt ?? draft.now) - GRACE_MS
+    putGrant(draft, endedAt(draft, grant, Math.max(periodEnd, grant.createdAt + GRACE_MS)))
+  }
   settle(draft, subscription.walletId)
 }
 

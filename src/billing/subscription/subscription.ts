@@ -46,7 +46,7 @@ export const subscriptions = new Table<Subscription>('subscriptions')
 
 /**
  * Credits outlive their period by this, while their subscription goes on: a provider finalises and collects the next invoice about an
- * hour after the period is over, and tries a card that fails again for days.
+ * hour after the period is over, and tries a card that fails again for days. Credits that are paid for late live at least as long.
  */
 export const GRACE_MS = 3 * DAY_MS
 
