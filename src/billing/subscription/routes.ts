@@ -26,7 +26,7 @@ import type { Plan } from './plan.ts'
 import type { PlanStore } from './plans-prisma.ts'
 import type { SubscriptionReads } from './reads-prisma.ts'
 import * as schema from './schemas.ts'
-import { isLive, type Subscription } from './subscription.ts'
+import { isLive, presentPlanId, type Subscription } from './subscription.ts'
 import { syncUnpaidPage } from './sync-subscription.ts'
 
 export interface SubscriptionServices {
@@ -196,7 +196,7 @@ export function subscriptionRoutes(app: FastifyInstance, services: SubscriptionS
       const wanted = await offered(request.body.plan)
       if (!wanted.ok) throw fail(wanted.refusal.code, wanted.refusal.detail)
       const billed = await planOf(subscription.planVersionId)
-      const paid = subscription.creditedPlanId === null ? billed : await planOf(subscription.creditedPlanId)
+      const paid = await planOf(presentPlanId(subscription))
       // Keys of ours reach the provider by way of a hash: they may be of anything, and are nobody else's.
       const providerKey = hash('sha256', `change ${speakerOf(request).clientId} ${subscription.id} ${key}`, 'base64url')
       const ports = { gateway, billing, plans }

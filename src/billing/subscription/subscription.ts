@@ -76,6 +76,20 @@ export function liveOf(draft: Draft, walletId: string): Subscription | undefined
   return draft.list(subscriptions, walletId).find(isLive)
 }
 
+/**
+ * The version of the plan that the present period is paid for with: until its invoice is paid that is what is billed for it, and not what
+ * the period before was paid for.
+ */
+export function presentPlanId({
+  planVersionId,
+  periodStart,
+  creditedPlanId,
+  creditedUntil,
+}: Pick<Subscription, 'planVersionId' | 'periodStart' | 'creditedPlanId' | 'creditedUntil'>): string {
+  if (creditedPlanId === null || creditedUntil === null) return planVersionId
+  return periodStart !== null && periodStart >= creditedUntil ? planVersionId : creditedPlanId
+}
+
 /** What its grants say that they came from. */
 export function sourceOf({ id }: Pick<Subscription, 'id'>): string {
   return toWireId('subscription', id)
