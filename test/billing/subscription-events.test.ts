@@ -202,6 +202,31 @@ t.test('an invoice that costs nothing brings its credits all the same', async (t
   await sound(t, billing)
 })
 
+t.test('money for what is no plan waits for a person', async (t) => {
+  const billing = await createSubscribing(t)
+  const { service, stripe, balance } = billing
+  const wallet = await service.wallet()
+  const objectId = await billing.subscribed(wallet)
+  const [subscription] = stripe.controls.rows('subscriptions')
+  const item = subscription?.items.data[0]
+  // Stripe's own console: to a price that was made there.
+  const product = String(item?.price.product)
+  await askStripe(billing, '/v1/prices', { product, currency: 'usd', unit_amount: '2000', 'recurring[interval]': 'month' })
+  const price = stripe.controls.rows('prices').at(-1)?.id ?? ''
+  await askStripe(billing, `/v1/subscriptions/${objectId}`, {
+    'items[0][id]': item?.id ?? '',
+    'items[0][price]': price,
+    proration_behavior: 'none',
+  })
+  await billing.renew(objectId)
+  t.equal(await balance(wallet), '1000')
+  const parked = await service.query(`select type, reason from provider_events where status = 'parked' order by type`)
+  t.match(parked[0], { type: 'invoice.paid', reason: /money for nothing/ })
+  const found = await service.rooms.billing.reconcile(new Date(Date.now() - 3_600_000), new Date(Date.now() + 40 * 86_400_000))
+  t.match(found.disagreeing, [{ reason: /money for nothing/ }], 'and is told of again')
+  await sound(t, billing)
+})
+
 t.test('a page that was paid on after it had given way goes first', async (t) => {
   const billing = await createSubscribing(t)
   const { service, stripe, balance } = billing

@@ -13,7 +13,7 @@ export interface InvoiceSyncPorts extends SubscriptionSyncPorts {
 
 /**
  * Grants what an invoice bought once it is paid. A paid invoice changes no more, so there is nothing to number: whoever reads it first
- * grants, and everybody after finds the payment that has its id.
+ * grants, and everybody after finds the payment that has its id. Money that buys no credits is for a person to look at.
  * @returns with the payment behind it, when there is something new to say of that
  */
 export async function syncInvoice(
@@ -37,6 +37,8 @@ export async function syncInvoice(
   if (!invoice.isPaid) return end({ outcome: 'ignored', reason: 'the invoice is not paid' })
   const priceIds = invoice.lines.flatMap(({ priceId }) => priceId ?? [])
   const bought = boughtBy(invoice.lines, await ports.plans.ofPrices(gateway.provider, priceIds))
+  if (!bought && invoice.amountPaid > 0n)
+    return end({ outcome: 'parked', reason: 'money for nothing that is sold here', id: subscriptionId })
   if (!bought) return end({ outcome: 'ignored', reason: 'the invoice buys no credits' })
 
   const paymentId = idOfName(`${gateway.provider} ${invoiceId}`, invoice.createdAt)
