@@ -87,8 +87,8 @@ function fulfil(draft: Draft, payment: Payment): Outcome<Payment> {
   const first = draft.get(firstPayments, walletId, walletId)
   const redemption = payment.redemptionId === null ? undefined : draft.get(redemptions, walletId, payment.redemptionId)
   // Another order may have used the promotion since, or been the first.
-  const isUnused = redemption !== undefined && redemption.redeemedAt === null
-  const promotion = isUnused ? payment.promotion : 0n
+  const isDue = redemption !== undefined && redemption.redeemedAt === null && !(redemption.firstPurchaseOnly && first)
+  const promotion = isDue ? payment.promotion : 0n
   const bonus = payment.bonus - payment.promotion + promotion + (first ? 0n : payment.firstBonus)
   const room = roomFor(draft, walletId, credits + bonus)
   if (!room.ok) return room
@@ -104,7 +104,7 @@ function fulfil(draft: Draft, payment: Payment): Outcome<Payment> {
   const bought = issue('purchase', credits, costBasis)
   const extra = bonus > promotion ? issue('bonus', bonus - promotion, null) : null
   const of = { source: payment.objectId, reference: toWireId('payment', payment.id), paymentId: payment.id }
-  const gift = isUnused && promotion > 0n ? grantPromotion(draft, redemption, promotion, of).grant : null
+  const gift = isDue && promotion > 0n ? grantPromotion(draft, redemption, promotion, of).grant : null
   settle(draft, walletId)
   const grantIds = { grantId: bought.id, bonusGrantId: extra?.id ?? null, promotionGrantId: gift?.id ?? null }
   return done({ ...payment, status: 'paid', bonus, promotion, ...grantIds })

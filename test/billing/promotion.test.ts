@@ -72,6 +72,28 @@ t.test('a code gives its credits once to a wallet, as a grant of its own', async
   await sound(t, billing)
 })
 
+t.test('codes for the first purchase are for one, however many orders were placed with them', async (t) => {
+  const billing = await createBilling(t)
+  const { service, buy } = billing
+  for (const code of ['FIRST', 'WELCOME']) await admin(billing, 'promotions', { code, credits: '100', first_purchase_only: true })
+  await admin(billing, 'promotions', { code: 'ALWAYS', credits: '7' })
+  const wallet = await service.wallet()
+  const orders = []
+  for (const code of ['FIRST', 'WELCOME', 'ALWAYS']) orders.push(await buy(wallet, { package: 'basic', promotion_code: code }))
+  const [first, second, third] = orders as [Body, Body, Body]
+  t.match(await paid(billing, second), { bonus: '600', promotion: '100' })
+  t.match(await paid(billing, first), { bonus: '500', promotion: '0' }, 'another order was the first')
+  t.match(await paid(billing, third), { bonus: '507', promotion: '7' })
+  t.equal(await balanceOf(billing, wallet), '16607')
+  const used = (await service.get('/v1/admin/promotions', { key: service.adminKey })).body.data
+  t.match(used, [
+    { code: 'ALWAYS', redeemed: 1 },
+    { code: 'WELCOME', redeemed: 1 },
+    { code: 'FIRST', redeemed: 0 },
+  ])
+  await sound(t, billing)
+})
+
 t.test('a code by itself is redeemed once, whoever hurries', async (t) => {
   const billing = await createBilling(t)
   const { service } = billing
