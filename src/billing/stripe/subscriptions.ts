@@ -5,7 +5,7 @@ import type { SubscriptionGateway } from '../subscription/gateway.ts'
 import { asked, orNull } from './ask.ts'
 import { ofSession, SUBSCRIPTION_MARK, WALLET_MARK } from './from-stripe.ts'
 import { idOf } from './subject.ts'
-import { invoiceFromStripe, subscriptionFromStripe } from './subscription-from-stripe.ts'
+import { invoiceFromStripe, owes, subscriptionFromStripe } from './subscription-from-stripe.ts'
 
 const PAGE = 100
 const REFUSED = 'subscription_refused'
@@ -67,7 +67,10 @@ export function createStripeSubscriptions(stripe: Stripe): SubscriptionGateway {
 
     async readSubscription(objectId) {
       const subscription = await asked(() => orNull(stripe.subscriptions.retrieve(objectId)))
-      return subscription && subscriptionFromStripe(subscription)
+      if (!subscription) return null
+      // Of several the newest: once it is paid the subscription goes on.
+      const open = owes(subscription) ? await asked(() => stripe.invoices.list({ subscription: objectId, status: 'open', limit: 1 })) : null
+      return subscriptionFromStripe(subscription, open?.data[0] ?? null)
     },
 
     async readInvoice(invoiceId) {

@@ -24,6 +24,8 @@ export interface Subscription {
   /** The provider's subscription; null until somebody paid on the page. */
   readonly objectId: string | null
   readonly checkoutId: string | null
+  /** Where its owner pays what is due at the provider; null where nothing is. */
+  readonly invoiceUrl: string | null
   /** When it will end; null while it goes on. */
   readonly cancelsAt: Instant | null
   /** The period that the provider bills, paid or not. */
@@ -58,6 +60,8 @@ export interface ProviderSubscription {
   readonly customerId: string | null
   /** What is billed, in the provider's names for plans. */
   readonly priceIds: readonly string[]
+  /** The page of its open invoice; null where it is paid, or nothing can be paid any more. */
+  readonly invoiceUrl: string | null
   readonly cancelsAt: Instant | null
   readonly periodStart: Instant | null
   readonly periodEnd: Instant | null
