@@ -18,6 +18,8 @@ t.test('each paid period brings its credits, and what is left goes over up to th
   t.equal(await balance(wallet), '0', 'nothing before anybody paid')
   const objectId = billing.payPage(begun)
   await billing.told()
+  const mode = billing.stripe.controls.rows('subscriptions')[0]?.billing_mode
+  t.match(mode, { type: 'flexible', flexible: { proration_discounts: 'itemized' } }, 'coupons are no part of what prorations buy')
   t.equal(await balance(wallet), '1000')
   const first = await billing.read(wallet)
   t.match(first, { status: 'active', provider_subscription_id: objectId, cancels_at: null, credits_rolled_over: '0' })

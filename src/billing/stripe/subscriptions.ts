@@ -9,6 +9,8 @@ import { invoiceFromStripe, owes, subscriptionFromStripe } from './subscription-
 
 const PAGE = 100
 const REFUSED = 'subscription_refused'
+/** Amounts of prorations are before coupons, too, as those of whole periods are: credits follow them. */
+const BILLING_MODE = { type: 'flexible', flexible: { proration_discounts: 'itemized' } } as const
 
 /** Stripe Billing: it makes the invoices, collects them, and tries again where a card fails. */
 export function createStripeSubscriptions(stripe: Stripe): SubscriptionGateway {
@@ -38,7 +40,7 @@ export function createStripeSubscriptions(stripe: Stripe): SubscriptionGateway {
               client_reference_id: metadata[WALLET_MARK] ?? '',
               line_items: [{ quantity: 1, price: priceId }],
               metadata,
-              subscription_data: { metadata, description: title },
+              subscription_data: { metadata, description: title, billing_mode: BILLING_MODE },
               success_url: successUrl,
               cancel_url: cancelUrl,
             },
