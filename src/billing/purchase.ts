@@ -1,7 +1,7 @@
-import { fail } from '../kernel/errors.ts'
+import { about, fail } from '../kernel/errors.ts'
 import { fromWireId } from '../kernel/ids.ts'
 import type { Access } from '../ledger/access.ts'
-import { type Answer, done } from '../ledger/command.ts'
+import { type Answer, done, refuse } from '../ledger/command.ts'
 import type { Lane } from '../ledger/lane.ts'
 import { type Caller, toCommand, walletRef } from '../ledger/operation.ts'
 import type { Wallet } from '../ledger/wallet.ts'
@@ -58,7 +58,11 @@ export async function purchase(ports: PurchasePorts, request: PurchaseRequest): 
   const plain = priceOrder(wanted, onSale, ports.prices.current(), now.getTime())
   const { promotion_code: code } = body
   const claim = code === undefined ? null : await ports.promotions.claim(normalCode(code), wallet.id, true)
-  const order = !plain.ok ? plain : claim && !claim.ok ? claim : done(withBonuses(plain.value, rules, claim?.ok ? claim.value : null))
+  const order = !plain.ok
+    ? plain
+    : claim && !claim.ok
+      ? refuse(about('/promotion_code', claim.refusal))
+      : done(withBonuses(plain.value, rules, claim?.ok ? claim.value : null))
   const priced: PricedPurchase = { ...body, order }
   const answer = await ports.lane.submit(toCommand(purchaseOperation(gateway), caller, key, {}, body, priced))
   if (answer.status >= 400) return { ok: false, answer }

@@ -131,7 +131,11 @@ export const purchaseBody = z
     const byPackage = body.package !== undefined
     const byAmount = body.amount !== undefined || body.currency !== undefined
     if (byPackage === byAmount) {
-      context.addIssue({ code: 'custom', path: ['package'], message: 'name either a package, or an amount and a currency' })
+      context.addIssue({
+        code: 'custom',
+        path: ['package'],
+        message: 'is required unless amount and currency are given, and excludes them',
+      })
     } else if (byAmount && body.amount === undefined) {
       context.addIssue({ code: 'custom', path: ['amount'], message: 'is required with a currency' })
     } else if (byAmount && body.currency === undefined) {

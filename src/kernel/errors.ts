@@ -160,6 +160,11 @@ export function refusal(code: ErrorCode, detail: string, extra?: Readonly<Record
   return extra ? { code, detail, extra } : { code, detail }
 }
 
+/** The same refusal with the field that it is about. @param pointer into the request: `/plan` */
+export function about(pointer: string, refusal: Refusal): Refusal {
+  return { ...refusal, errors: [{ pointer, message: refusal.detail.replace(/\.$/, '') }] }
+}
+
 /** Thrown at the edges (parsing, authentication, reads), where there is no decision to return a refusal from. */
 export class FareboxError extends Error {
   override readonly name = 'FareboxError'

@@ -136,7 +136,14 @@ t.test('codes are refused where they do not apply', async (t) => {
   const { id } = await admin(billing, 'promotions', { code: 'OVER', credits: '100' })
   await service.post(`/v1/admin/promotions/${id}/end`, { reason: 'Test' }, { key: service.adminKey })
   const wallet = await service.wallet()
-  const refused = async (path: string, body: object) => (await service.post(path, { wallet, ...body })).body.code
+  const refused = async (path: string, body: object) => {
+    const send = () => service.post(path, { wallet, ...body }, { idempotencyKey: JSON.stringify([path, body]) })
+    const [once, again] = [await send(), await send()]
+    const { code, detail, errors } = once.body
+    t.same(errors, [{ pointer: path === '/v1/redemptions' ? '/code' : '/promotion_code', message: detail.slice(0, -1) }])
+    t.equal(again.text, once.text, 'and so it is when it is repeated')
+    return code
+  }
   t.equal(await refused('/v1/purchases', { package: 'basic', promotion_code: 'LATER' }), 'promotion_not_found')
   t.equal(await refused('/v1/purchases', { package: 'basic', promotion_code: 'OVER' }), 'promotion_ended')
   t.equal(await refused('/v1/redemptions', { code: 'FIRST' }), 'promotion_not_applicable')

@@ -74,7 +74,8 @@ t.test('from a month to a year at once, and not back', async (t) => {
   t.match(await act(wallet, 'change', { plan: 'year' }), { plan: { id: 'year', interval: 'year' } })
   await billing.told()
   t.equal(await balance(wallet), '12500', 'a year less the half month that was given back; what there was stays')
-  t.match(await act(wallet, 'change', { plan: 'basic' }), { code: 'plan_not_changeable', status: 422 })
+  t.match(await act(wallet, 'change', { plan: 'basic' }), { code: 'plan_not_changeable', status: 422, errors: [{ pointer: '/plan' }] })
+  t.match(await act(wallet, 'change', { plan: 'gold' }), { code: 'plan_not_sold', errors: [{ pointer: '/plan' }] })
   await sound(t, billing)
 })
 

@@ -287,10 +287,11 @@ t.test('what cannot be is refused', async (t) => {
   const { service, act } = billing
   const wallet = await service.wallet()
   const path = `/v1/wallets/${wallet}/subscription`
-  t.match((await service.post(path, { plan: 'gold' })).body, { code: 'plan_not_sold' })
+  const gold = { code: 'plan_not_sold', errors: [{ pointer: '/plan', message: 'No plan "gold" is on sale' }] }
+  t.match((await service.post(path, { plan: 'gold' })).body, gold)
   t.match((await service.post(path, { plan: 'basic' }, { idempotencyKey: null })).body, { code: 'idempotency_key_missing' })
   const stranger = { plan: 'basic', success_url: 'https://evil.example' }
-  t.match((await service.post(path, stranger)).body, { code: 'return_url_not_allowed' })
+  t.match((await service.post(path, stranger)).body, { code: 'return_url_not_allowed', errors: [{ pointer: '/success_url' }] })
   for (const what of ['change', 'cancel', 'resume'])
     t.match(await act(wallet, what, what === 'change' ? { plan: 'pro' } : {}), { code: 'subscription_not_found', status: 404 })
   t.match((await service.get(path)).body, { code: 'subscription_not_found' })

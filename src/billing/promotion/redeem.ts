@@ -3,7 +3,7 @@ import { grants } from '../../grants/grant.ts'
 import { addGrant, roomFor } from '../../grants/issue.ts'
 import { settle } from '../../grants/settle.ts'
 import type { Micro } from '../../kernel/credits.ts'
-import { refusal } from '../../kernel/errors.ts'
+import { about, refusal } from '../../kernel/errors.ts'
 import { DAY_MS } from '../../kernel/time.ts'
 import type { Draft } from '../../ledger/book.ts'
 import { done, type Outcome, refuse } from '../../ledger/command.ts'
@@ -29,7 +29,8 @@ export function redeem(
   if (wallet.status === 'closed') return refuse(refusal('wallet_closed', 'A closed wallet takes no credits.'))
   if (!claim.ok) return claim
   const redemption = draft.get(redemptions, wallet.id, claim.value.redemptionId)
-  if (!redemption || redemption.redeemedAt !== null) return refuse(refusal('promotion_used', 'This wallet has redeemed the code before.'))
+  if (!redemption || redemption.redeemedAt !== null)
+    return refuse(about('/code', refusal('promotion_used', 'This wallet has redeemed the code before.')))
   settle(draft, wallet.id)
   const room = roomFor(draft, wallet.id, claim.value.credits)
   if (!room.ok) return room

@@ -1,7 +1,9 @@
-import { FareboxError, fail } from '../../kernel/errors.ts'
+import { about, FareboxError, fail, refusal } from '../../kernel/errors.ts'
 import { type OpenPorts, priceOf } from './open-subscription.ts'
 import { changeOf, type Plan } from './plan.ts'
 import type { Subscription } from './subscription.ts'
+
+const NOT_CHANGEABLE = 'Another currency, or a shorter interval: end the subscription, and begin anew when it is over.'
 
 export interface Changing {
   readonly subscription: Subscription
@@ -29,8 +31,7 @@ export async function changePlan(
   if (objectId === null || (status !== 'active' && status !== 'trialing'))
     throw fail('subscription_not_active', `The subscription is ${status}: its plan can be changed once it is paid.`)
   const change = changeOf(paid, wanted)
-  if (change === null)
-    throw fail('plan_not_changeable', 'Another currency, or a shorter interval: end the subscription, and begin anew when it is over.')
+  if (change === null) throw new FareboxError(about('/plan', refusal('plan_not_changeable', NOT_CHANGEABLE)))
   const go = async (plan: Plan, when: 'now' | 'next_period', step: string = when) =>
     ports.billing.changePrice({ objectId, priceId: await priceOf(ports, plan), billed: when, key: `${key}-${step}` })
   if (change !== 'upgrade') {
