@@ -108,7 +108,9 @@ t.test('a code by itself is redeemed once, whoever hurries', async (t) => {
   const answers = await Promise.all(others.map((other) => service.post('/v1/redemptions', { wallet: other, code: 'HELLO' })))
   t.equal(answers.filter(({ status }) => status === 201).length, 2, 'three places, one taken')
   t.match(answers.find(({ status }) => status !== 201)?.body, { code: 'promotion_ended' })
-  t.match((await service.get('/v1/admin/promotions', { key: service.adminKey })).body.data, [{ code: 'HELLO', redeemed: 3 }])
+  t.match((await service.get('/v1/admin/promotions', { key: service.adminKey })).body.data, [
+    { code: 'HELLO', redeemed: 3, created_by: /^admin:key:/ },
+  ])
   await admin(billing, `promotions/${id}/end`, {}).catch(() => {})
   await sound(t, billing)
 })

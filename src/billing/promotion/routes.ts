@@ -141,7 +141,7 @@ export function promotionRoutes(app: FastifyInstance, { promotions, lane, wallet
       schema: {
         operationId: 'listPromotions',
         tags: ['Payments'],
-        summary: 'List promotion codes and how often they were redeemed, newest first',
+        summary: 'List promotion codes, who made them and how often they were redeemed, newest first',
         querystring: schema.promotionsQuery,
         response: { 200: pageOf(schema.countedPromotionObject), ...problemResponses([400, 401, 403, 503]) },
       },

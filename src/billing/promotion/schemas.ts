@@ -174,11 +174,12 @@ export function promotionToWire(promotion: Promotion) {
 }
 
 export const countedPromotionObject = promotionObject
-  .extend({ redeemed: z.int(), created_at: field.timeOut })
+  .extend({ redeemed: z.int(), created_by: z.string(), created_at: field.timeOut })
   .meta({ id: 'PromotionRecord' })
 
 export function countedPromotionToWire(promotion: CountedPromotion) {
-  return { ...promotionToWire(promotion), redeemed: promotion.redeemed, created_at: toWireTime(promotion.createdAt) }
+  const { redeemed, createdBy, createdAt } = promotion
+  return { ...promotionToWire(promotion), redeemed, created_by: createdBy, created_at: toWireTime(createdAt) }
 }
 
 export const promotionParams = z.strictObject({ promotion_id: field.id('promotion') })
