@@ -1,12 +1,11 @@
 import { grants } from '../../grants/grant.ts'
-import { addGrant, roomFor } from '../../grants/issue.ts'
+import { giveGrant, roomFor } from '../../grants/issue.ts'
 import { settle } from '../../grants/settle.ts'
 import { refusal } from '../../kernel/errors.ts'
 import { toWireId } from '../../kernel/ids.ts'
 import type { Instant } from '../../kernel/time.ts'
 import type { Draft } from '../../ledger/book.ts'
 import { done, type Outcome, refuse } from '../../ledger/command.ts'
-import { post } from '../../ledger/post.ts'
 import { formatMoney } from '../money.ts'
 import { type Payment, payments } from '../payment.ts'
 import type { Bought, Period, ProviderInvoice } from './invoice.ts'
@@ -85,8 +84,7 @@ function expiryOf(draft: Draft, { status }: Subscription, periodEnd: Instant): I
 
 function issue(draft: Draft, payment: Payment, subscription: Subscription, { credits: amount, period }: Bought): void {
   const { walletId, currency } = payment
-  const reference = toWireId('payment', payment.id)
-  const grant = addGrant(draft, {
+  giveGrant(draft, {
     id: payment.grantId ?? '',
     walletId,
     kind: 'purchase',
@@ -94,9 +92,8 @@ function issue(draft: Draft, payment: Payment, subscription: Subscription, { cre
     expiresAt: expiryOf(draft, subscription, period.end),
     costBasis: JSON.stringify({ amount: formatMoney(payment.amount, currency), currency }),
     source: sourceOf(subscription),
-    reference,
+    reference: toWireId('payment', payment.id),
   })
-  post(draft, { walletId, kind: 'grant', amount, counterAccount: 'purchases', draws: [{ grantId: grant.id, amount }], reference })
 }
 
 /** Hands on what is left of a grant for a period before the newest, as far as that has room for more. */

@@ -1,5 +1,5 @@
 import { free, type Grant, grants, putGrant } from '../../grants/grant.ts'
-import { addGrant } from '../../grants/issue.ts'
+import { giveGrant } from '../../grants/issue.ts'
 import { settle } from '../../grants/settle.ts'
 import { type Micro, min } from '../../kernel/credits.ts'
 import type { Instant } from '../../kernel/time.ts'
@@ -40,10 +40,8 @@ export function rollOver(draft: Draft, subscription: Subscription, old: readonly
   const amount = min(total, how.room)
   if (amount === 0n) return 0n
   const { expiresAt, reference } = how
-  const source = sourceOf(subscription)
-  const grant = addGrant(draft, { id: draft.nextId(), walletId, kind: 'rollover', amount, expiresAt, source, reference })
   // Back from where it went a moment ago: what expired of the period is what did not go over.
-  post(draft, { walletId, kind: 'grant', amount, counterAccount: 'expired', draws: [{ grantId: grant.id, amount }], reference })
+  giveGrant(draft, { walletId, kind: 'rollover', amount, expiresAt, source: sourceOf(subscription), reference })
   return amount
 }
 
