@@ -79,7 +79,7 @@ const RETENTION_SECONDS = 3_600
 const EVENTS_SECONDS = 2
 const TOP_UPS_SECONDS = 1
 const RECONCILE_SECONDS = 3_600
-const UNPAID_SECONDS = 600
+const UNPAID_SECONDS = 3_600
 
 /** The rooms whose rows pass through the lane. */
 export const ROW_STORES: readonly RowStore[] = [

@@ -1,9 +1,8 @@
-import { MICRO_PER_CREDIT } from '../kernel/credits.ts'
 import { about, refusal } from '../kernel/errors.ts'
-import { floor, multiply, ratioOf, scale } from '../kernel/ratio.ts'
 import type { Instant } from '../kernel/time.ts'
 import { done, type Outcome, refuse } from '../ledger/command.ts'
 import { inForce, type PriceBook, rateKey } from '../pricing/prices.ts'
+import { creditsFor } from '../pricing/terms.ts'
 import { aboutADollar, formatMoney, parseMoney, tooManyDecimals } from './money.ts'
 import type { Package } from './package.ts'
 import type { Order } from './place-order.ts'
@@ -34,8 +33,7 @@ export function priceOrder(wanted: Wanted, packages: readonly Package[], book: P
     const bounds = `${formatMoney(UNITS_MIN * unit, currency)} to ${formatMoney(UNITS_MAX * unit, currency)} ${currency}`
     return notPayable(`An order is for ${bounds}.`)
   }
-  // Rounded down: nobody is sold more than was paid for.
-  const credits = floor(scale(multiply(ratioOf(formatMoney(amount, currency)), ratioOf(rate.creditsPerUnit)), MICRO_PER_CREDIT))
+  const credits = creditsFor(formatMoney(amount, currency), rate)
   if (credits === 0n) return notPayable('This buys less than a millionth of a credit.')
   return done(plain({ packageVersionId: null, currency, amount, credits, bonus: 0n }))
 }

@@ -1,9 +1,9 @@
-import { MICRO_PER_CREDIT, type Micro } from '../kernel/credits.ts'
-import { ceil, floor, multiply, ratioOf, scale } from '../kernel/ratio.ts'
+import type { Micro } from '../kernel/credits.ts'
+import { ceil, ratioOf } from '../kernel/ratio.ts'
 import type { Instant } from '../kernel/time.ts'
 import { type ExchangeRate, inForce, type PriceBook, rateKey } from '../pricing/prices.ts'
 import { costOf, quoteAgain } from '../pricing/quote.ts'
-import { creditsPerUsd } from '../pricing/terms.ts'
+import { creditsFor, creditsPerUsd } from '../pricing/terms.ts'
 import type { Charge } from './charge.ts'
 
 /** What people usually pay at once, in units of the currency. */
@@ -26,26 +26,21 @@ export function previewRate(
   charges: readonly Charge[],
 ): Preview {
   const { currency, purpose } = rate
-  const present = inForce(book.exchangeRates.get(rateKey(currency, purpose)), at)?.creditsPerUnit ?? null
-  const purchaseNow = inForce(book.exchangeRates.get(rateKey(currency, 'purchase')), at)?.creditsPerUnit ?? null
-  const purchaseThen = purpose === 'purchase' ? rate.creditsPerUnit : purchaseNow
+  const present = inForce(book.exchangeRates.get(rateKey(currency, purpose)), at)
+  const purchaseNow = inForce(book.exchangeRates.get(rateKey(currency, 'purchase')), at)
+  const purchaseThen = purpose === 'purchase' ? rate : purchaseNow
+  const bought = (amount: string, of: Pick<ExchangeRate, 'creditsPerUnit'> | undefined) => (of ? creditsFor(amount, of) : null)
   const consumes = purpose === 'consumption' && currency === 'USD'
   return {
-    present,
+    present: present?.creditsPerUnit ?? null,
     purchases: PURCHASES.map((amount) => ({ amount, before: bought(amount, purchaseNow), after: bought(amount, purchaseThen) })),
     charges: charges.map((charge) => ({
       charge,
       // The present rate may not be the one that the charge was made at.
-      before: consumes && present !== null ? costAt(book, charge, { creditsPerUnit: present }) : charge.cost,
+      before: consumes && present ? costAt(book, charge, present) : charge.cost,
       after: consumes ? costAt(book, charge, rate) : charge.cost,
     })),
   }
-}
-
-/** Micro-credits for an amount of money. Rounded down: nobody is sold more than was paid for. */
-function bought(amount: string, creditsPerUnit: string | null): Micro | null {
-  if (creditsPerUnit === null) return null
-  return floor(scale(multiply(ratioOf(amount), ratioOf(creditsPerUnit)), MICRO_PER_CREDIT))
 }
 
 /** The cost of the same work under another rate. A charge that used nothing of a model costs what it did. */

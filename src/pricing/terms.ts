@@ -1,5 +1,6 @@
+import { MICRO_PER_CREDIT, type Micro } from '../kernel/credits.ts'
 import { refusal } from '../kernel/errors.ts'
-import { decimalOf, multiply, ratioOf } from '../kernel/ratio.ts'
+import { decimalOf, floor, multiply, ratioOf, scale } from '../kernel/ratio.ts'
 import { HOUR_MS, type Instant, MINUTE_MS } from '../kernel/time.ts'
 import { done, type Outcome, refuse } from '../ledger/command.ts'
 import type { Rates } from './pools.ts'
@@ -162,6 +163,11 @@ function scopesOf(price: Pick<ModelPrice, 'model' | 'provider'>): readonly strin
 export function creditsPerUsd(markup: Pick<Markup, 'percent'> | undefined, rate: Pick<ExchangeRate, 'creditsPerUnit'>): string {
   const percent = ratioOf(markup?.percent ?? '0')
   return decimalOf(multiply({ n: 100n * percent.d + percent.n, d: 100n * percent.d }, ratioOf(rate.creditsPerUnit)))
+}
+
+/** Micro-credits that an amount of money buys, in units of its currency. Rounded down: nobody is sold more than was paid for. */
+export function creditsFor(amount: string, rate: Pick<ExchangeRate, 'creditsPerUnit'>): Micro {
+  return floor(scale(multiply(ratioOf(amount), ratioOf(rate.creditsPerUnit)), MICRO_PER_CREDIT))
 }
 
 /** Providers' prices are in dollars. */
