@@ -2,8 +2,10 @@ import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Gateway } from '../../src/billing/gateway.ts'
 import { addDecline, failuresOf } from '../../src/billing/top-up/decline.ts'
+import { fail } from '../../src/kernel/errors.ts'
 import { createBilling, type TestBilling } from '../helpers/billing.ts'
 import type { Body } from '../helpers/service.ts'
+import { openSocket } from '../helpers/socket.ts'
 import type { CardName } from '../helpers/stripe/index.ts'
 
 const TOP_UP = { threshold: '100', package: 'basic', cap: { amount: '100', days: 30 } }
@@ -157,14 +159,19 @@ t.test('a card that wants its owner stops, and a page is opened on which the own
   const billing = await createBilling(t)
   const { service, stripe } = billing
   const wallet = await walletWithCard(billing, '50', 'authenticateOffSession')
+  const socket = await openSocket(t, (await service.listen()).port, { key: service.client.key })
+  await socket.follow([wallet])
   await set(billing, wallet)
   await service.rooms.billing.runTopUps()
   const { action, ...stopped } = await read(billing, wallet)
   t.match(stopped, { status: 'stopped', stopped_reason: 'authentication_required', payment_in_flight: null })
   t.match(action.url, /^https?:/)
+  const { params } = await socket.until(({ params }) => params.cause?.type === 'top_up_action')
+  t.match(params, { wallet_id: wallet, balance: '50', cause: { id: action.payment_id } }, 'whoever follows the wallet is told')
   const session = stripe.controls.rows('sessions').find((one) => one.metadata?.farebox_payment === action.payment_id)
   stripe.controls.payCheckout(session?.id ?? '')
-  for (const event of stripe.controls.events) await billing.deliver(event)
+  const other = await service.another()
+  for (const event of stripe.controls.events) await billing.deliver(event, other)
   await billing.workedOff()
   t.equal(await balanceOf(billing, wallet), '5550')
   t.match(await read(billing, wallet), { status: 'active', action: null, failures: 0 })
@@ -572,6 +579,29 @@ t.test('a page that could not be opened is opened once there is a way back from 
   // The card that the owner pays with is there to be charged later.
   stripe.controls.payCheckout(billing.sessionOf({ id: action.payment_id }), { card: 'mastercard' })
   t.match((await service.get(`/v1/wallets/${wallet}/cards`)).body.data, [{ label: 'mastercard 4444' }, { label: 'visa 3155' }])
+  await sound(t, billing)
+})
+
+t.test('a page that Stripe refuses to open is given up, and asked for anew by setting it again', async (t) => {
+  const billing = await createBilling(t)
+  const { service } = billing
+  const wallet = await walletWithCard(billing, '50', 'authenticateOffSession')
+  await set(billing, wallet)
+  const gateway = gatewayOf(billing)
+  const { openCheckout } = gateway
+  let once = true
+  t.intercept(gateway, 'openCheckout', {
+    async value(order: Parameters<Gateway['openCheckout']>[0]) {
+      if (!once) return openCheckout(order)
+      once = false
+      throw fail('payment_refused', 'Stripe says: No.')
+    },
+  })
+  await service.rooms.billing.runTopUps()
+  t.match(await read(billing, wallet), { status: 'stopped', stopped_reason: 'authentication_required', action: null })
+  t.match(await patch(billing, wallet, true), { status: 'active' })
+  await service.rooms.billing.runTopUps()
+  t.match(await read(billing, wallet), { status: 'stopped', action: { url: /^http/ } })
   await sound(t, billing)
 })
 

@@ -1,8 +1,11 @@
+import { FareboxError } from '../../kernel/errors.ts'
 import type { Draft } from '../../ledger/book.ts'
+import { done, type Outcome, refuse } from '../../ledger/command.ts'
+import type { Checkout, CheckoutOrder, Gateway } from '../gateway.ts'
 import type { Payment } from '../payment.ts'
 import { addOrder, type Order } from '../place-order.ts'
 import { submit, type TopUpPorts } from './ports.ts'
-import { cardOf } from './start-top-up.ts'
+import { cardOf, failAttempt } from './start-top-up.ts'
 import { putTopUp, stopped, type TopUp, topUps } from './top-up.ts'
 
 /** So often it is looked whether there is a way back from a page by now. */
@@ -35,15 +38,42 @@ export async function openAction(ports: TopUpPorts, { walletId, actionId }: TopU
     return PAGE_AGAIN_MS
   }
   const { id: paymentId, currency, amount } = payment
-  const checkout = await gateway.openCheckout({
+  const about = { name: 'top_up_action', paymentId } as const
+  const opened = await openPage(gateway, {
     ...{ paymentId, walletId, customerId, currency, amount },
     ...{ title: 'Top-up', email: null, flow: 'checkout', savesCard: true, successUrl: returnUrl, cancelUrl: returnUrl },
   })
-  await orders.linkCheckout(payment, checkout.checkoutId, checkout.objectId)
-  await submit(ports, walletId, (draft) => {
-    const now = draft.get(topUps, walletId, walletId)
-    if (now?.actionId === paymentId) putTopUp(draft, { ...now, actionUrl: checkout.url })
-    return {}
-  })
+  if (!opened.ok) {
+    // Setting the top-up again leads to another order.
+    await submit(ports, walletId, (draft) => giveUp(draft, walletId, paymentId, opened.refusal.detail), about)
+    return null
+  }
+  const { checkoutId, objectId, url } = opened.value
+  await orders.linkCheckout(payment, checkoutId, objectId)
+  await submit(ports, walletId, (draft) => showPage(draft, walletId, paymentId, url), about)
   return null
+}
+
+/** @throws what the provider says when it cannot be reached */
+async function openPage(gateway: Gateway, order: CheckoutOrder): Promise<Outcome<Checkout>> {
+  try {
+    return done(await gateway.openCheckout(order))
+  } catch (error) {
+    if (error instanceof FareboxError && error.refusal.code === 'payment_refused') return refuse(error.refusal)
+    throw error
+  }
+}
+
+function giveUp(draft: Draft, walletId: string, paymentId: string, failure: string): object {
+  failAttempt(draft, walletId, paymentId, failure, 'abandoned')
+  return {}
+}
+
+/** Keeps where the owner pays. The wallet's version rises, so that whoever follows the wallet is told of it. */
+function showPage(draft: Draft, walletId: string, paymentId: string, actionUrl: string | null): object {
+  const topUp = draft.get(topUps, walletId, walletId)
+  if (topUp?.actionId !== paymentId) return {}
+  putTopUp(draft, { ...topUp, actionUrl })
+  draft.putWallet(draft.wallet(walletId))
+  return {}
 }

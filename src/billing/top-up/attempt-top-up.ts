@@ -87,5 +87,5 @@ async function end(ports: TopUpPorts, { id, walletId }: Payment, decide: (draft:
     decide(draft)
     return {}
   }
-  await submit(ports, walletId, decideAll, id)
+  await submit(ports, walletId, decideAll, { paymentId: id })
 }

@@ -28,21 +28,27 @@ export interface TopUpPorts {
   readonly log: { warn(fields: object, message: string): void }
 }
 
+/** What a command is told of as, and an order that it needs. */
+interface About {
+  readonly name?: 'top_up' | 'top_up_action'
+  readonly paymentId?: string
+}
+
 /** Decides something under the wallet's lock. @throws Error where the lane refuses */
 export async function submit<Result extends object>(
   { lane }: Pick<TopUpPorts, 'lane'>,
   walletId: string,
   decide: (draft: Draft) => Result,
-  paymentId?: string,
+  { name = 'top_up', paymentId }: About = {},
 ): Promise<Result> {
   const { status, body } = await lane.submit({
-    name: 'top_up',
+    name,
     id: newId(),
     speaker: { clientId: null, everyClient: true, actor: 'system:top-up', requestId: 'job:top-ups' },
     wallets: [{ id: walletId }],
     rows: [{ table: topUps, id: walletId }, ...(paymentId === undefined ? [] : [{ table: payments, id: paymentId }])],
     idempotency: null,
-    decide: (draft) => ({ ok: true, status: 200, effectId: walletId, walletId, body: decide(draft) }),
+    decide: (draft) => ({ ok: true, status: 200, effectId: paymentId ?? walletId, walletId, body: decide(draft) }),
   })
   if (status >= 400) throw new Error(`the lane refused a top-up: ${body}`)
   return JSON.parse(body) as Result
