@@ -9,8 +9,8 @@ import { resumeTopUp } from './start-top-up.ts'
 /** Wallets that are topped up at once: one that the provider takes long for holds up nobody else. */
 const AT_ONCE = 8
 /**
- * Longer than an attempt may wait for its turn and then take. The provider is asked six times at most, to look for a charge, make it,
- * cancel it, read it twice and open a page, each time for a good minute.
+ * Longer than an attempt may wait for its turn and then take. The provider is asked seven times at most, to look for a charge,
+ * make it, cancel it, and read it and its disputes twice, each time for a good minute.
  */
 const LEASE_MS = 900_000
 const RETRY_MS_MAX = 600_000
