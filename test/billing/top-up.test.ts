@@ -2,6 +2,8 @@ import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Gateway } from '../../src/billing/gateway.ts'
 import { addDecline, failuresOf } from '../../src/billing/top-up/decline.ts'
+import type { TopUpPorts } from '../../src/billing/top-up/ports.ts'
+import { runTopUps } from '../../src/billing/top-up/run-top-ups.ts'
 import { fail } from '../../src/kernel/errors.ts'
 import { createBilling, type TestBilling } from '../helpers/billing.ts'
 import type { Body } from '../helpers/service.ts'
@@ -761,4 +763,28 @@ t.test('refusals name the field', async (t) => {
     detail: /not one of the saved ones/,
     errors: [{ pointer: '/payment_method_id' }],
   })
+})
+
+t.test('what fails of one wallet stops nothing of another', async (t) => {
+  const warned: string[] = []
+  const published: bigint[] = []
+  const claims = [
+    [
+      { id: 1n, walletId: 'broken', attempts: 1 },
+      { id: 2n, walletId: 'gone', attempts: 1 },
+    ],
+  ]
+  const fails = async () => Promise.reject(new Error('no connection'))
+  await runTopUps({
+    reads: { resumable: async () => ['capped'], find: async (id: string) => (id === 'broken' ? fails() : null) },
+    lane: { submit: fails },
+    outbox: {
+      claim: async () => claims.shift() ?? [],
+      publish: async (ids: readonly bigint[]) => void published.push(...ids),
+      postpone: fails,
+    },
+    log: { warn: (_: object, message: string) => void warned.push(message) },
+  } as unknown as TopUpPorts)
+  t.same(published, [2n])
+  t.same(warned.sort(), ['a top-up could not be put off', 'a top-up could not be taken up again', 'a top-up will be tried again'])
 })
