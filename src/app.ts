@@ -63,7 +63,7 @@ export async function buildApp(config: Config, rooms: Rooms, logger: Logger): Pr
     topUpRoutes(v1, { ...billing, lane, wallets: rooms.walletReads, prices: rooms.prices, returns })
     promotionRoutes(v1, { promotions: billing.promotions, lane, wallets: rooms.walletReads })
     subscriptionRoutes(v1, { ...billing, lane, wallets: rooms.walletReads, returns })
-    billingAdminRoutes(v1, billing)
+    billingAdminRoutes(v1, { ...billing, lane })
     planAdminRoutes(v1, billing)
     if (billing.gateway?.provider === 'stripe') {
       await v1.register(stripeRoutes, { inbox: billing.inbox, secrets: config.STRIPE_WEBHOOK_SECRET, processSoon: billing.processSoon })

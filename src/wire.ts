@@ -1,7 +1,9 @@
 import { createKeyStore } from './auth/key-store-prisma.ts'
+import { cancelOrder, cancelUnpaid } from './billing/cancel-order.ts'
 import type { Gateway } from './billing/gateway.ts'
 import { inbox } from './billing/inbox-prisma.ts'
 import { packageStore } from './billing/packages-prisma.ts'
+import type { Payment } from './billing/payment.ts'
 import { paymentReads } from './billing/payments-prisma.ts'
 import { createProcessor } from './billing/processor.ts'
 import { firstPaymentStore, redemptionStore } from './billing/promotion/store-pg.ts'
@@ -46,7 +48,7 @@ import type { RowStore } from './ledger/store.ts'
 import { type Listening, listen } from './platform/listen-pg.ts'
 import type { Logger } from './platform/logger.ts'
 import { createMetrics, type Metrics } from './platform/metrics.ts'
-import { createPool, createPrisma } from './platform/prisma.ts'
+import { createPool, createPrisma, databaseClock } from './platform/prisma.ts'
 import type { Tracing } from './platform/tracing.ts'
 import { keepPriceBook, type PriceBookKeeper } from './pricing/price-book.ts'
 import type { PriceBook } from './pricing/prices.ts'
@@ -77,6 +79,7 @@ const RETENTION_SECONDS = 3_600
 const EVENTS_SECONDS = 2
 const TOP_UPS_SECONDS = 1
 const RECONCILE_SECONDS = 3_600
+const UNPAID_SECONDS = 600
 
 /** The rooms whose rows pass through the lane. */
 export const ROW_STORES: readonly RowStore[] = [
@@ -141,6 +144,10 @@ export interface Billing {
   runTopUps(): Promise<void>
   /** Brings the order behind something at the provider up to date. */
   sync(subject: string, cause: string): Promise<SyncOutcome>
+  /** Gives an order up that nobody has paid. */
+  cancel(payment: Payment, cause: string): Promise<void>
+  /** Gives up those that nobody can be expected to pay any more. */
+  cancelUnpaid(): Promise<void>
   /** Works off received events that are due. */
   processEvents(): Promise<void>
   /** The same, in the background. */
@@ -284,11 +291,12 @@ export function wireRooms(url: string, log: Logger, options: RoomOptions = {}): 
             ? [
                 { name: 'top-ups', everySeconds: TOP_UPS_SECONDS, timeLimitSeconds: 300, run: billing.runTopUps },
                 { name: 'payment-events', everySeconds: EVENTS_SECONDS, timeLimitSeconds: 300, run: billing.processEvents },
+                { name: 'unpaid-orders', everySeconds: UNPAID_SECONDS, timeLimitSeconds: 600, run: billing.cancelUnpaid },
                 {
                   name: 'reconcile',
                   everySeconds: RECONCILE_SECONDS,
                   timeLimitSeconds: 1_800,
-                  run: () => reconcileDue(billing.orders, billing.reconcile, Date.now()),
+                  run: async () => reconcileDue(billing.orders, billing.reconcile, await databaseClock(prisma)),
                 },
               ]
             : []),
@@ -332,9 +340,14 @@ function wireBilling(
     if (!gateway) throw fail('payments_not_configured', 'No payment provider is configured.')
     return gateway
   }
-  const syncSubject = (subject: string, cause: string) =>
-    sync({ gateway: configured(), lane, orders, plans, subscriptions }, subject, cause)
-  const processor = createProcessor({ inbox: events, sync: syncSubject, log })
+  const syncPorts = () => ({ gateway: configured(), lane, orders, plans, subscriptions })
+  const syncSubject = (subject: string, cause: string) => sync(syncPorts(), subject, cause)
+  const processor = createProcessor({
+    inbox: events,
+    sync: syncSubject,
+    log,
+    gateway: configured,
+  })
   return {
     gateway,
     packages,
@@ -360,10 +373,12 @@ function wireBilling(
         log,
       }),
     sync: syncSubject,
+    cancel: (payment, cause) => cancelOrder(syncPorts(), payment, cause),
+    cancelUnpaid: async () => cancelUnpaid({ ...syncPorts(), log }, await databaseClock(prisma)),
     processSoon: processor.soon,
     processEvents: processor.run,
     async reconcile(from, to, onProgress) {
-      const result = await reconcile({ gateway: configured(), orders, sync: syncSubject }, from, to, onProgress)
+      const result = await reconcile({ gateway: configured(), inbox: events, orders, sync: syncSubject }, from, to, onProgress)
       if (result.repaired.length > 0) log.warn({ payments: result.repaired }, 'payments that no event had told of were made good')
       if (result.disagreeing.length > 0)
         log.error({ payments: result.disagreeing }, 'payments do not fit their orders: somebody has to look at them')

@@ -1,3 +1,4 @@
+import { fail } from '../kernel/errors.ts'
 import type { Instant } from '../kernel/time.ts'
 import type { Provider, ProviderPayment } from './payment.ts'
 import type { SubscriptionGateway } from './subscription/gateway.ts'
@@ -10,12 +11,19 @@ export interface Gateway {
   /** What bills period after period; null where the provider has nothing of the kind. */
   readonly subscriptions: SubscriptionGateway | null
 
-  /** Opens the account that a wallet's payments are kept under, the same one however often it is asked. @returns its id */
-  openCustomer(customer: { readonly walletId: string; readonly owner: string }): Promise<string>
+  /**
+   * Opens the account that a wallet's payments are kept under, the same one however often it is asked.
+   * @param customer.gone the one before, which the provider does not know any more
+   * @returns its id
+   */
+  openCustomer(customer: { readonly walletId: string; readonly owner: string; readonly gone: string | null }): Promise<string>
   /** Opens the way to pay an order, the same one however often it is asked. @throws FareboxError `payment_provider_unavailable` */
   openCheckout(order: CheckoutOrder): Promise<Checkout>
   /** A way to pay that was opened before, and null when it can be paid no more. */
   readCheckout(ids: { readonly checkoutId: string | null; readonly objectId: string | null }): Promise<Checkout | null>
+
+  /** Closes a way to pay that nobody paid on. Where somebody did meanwhile it stays, as `readPayment` then says. */
+  closeCheckout(ids: { readonly checkoutId: string | null; readonly objectId: string | null }): Promise<void>
 
   /** A payment as it is now; null where there is none with this id. */
   readPayment(objectId: string): Promise<ProviderPayment | null>
@@ -23,7 +31,7 @@ export interface Gateway {
   resolve(subject: string): Promise<Subject>
   /**
    * Asks to give money back. The credits follow once it is done.
-   * @throws FareboxError `payment_refused`, `idempotency_key_reused`, `payment_provider_unavailable`
+   * @throws FareboxError `payment_refused`, `payment_provider_unavailable`
    */
   refund(request: RefundRequest): Promise<ProviderRefund>
   /** The cards that were saved under an account, newest first. */
@@ -38,6 +46,15 @@ export interface Gateway {
   cancelCharge(objectId: string): Promise<void>
   /** Subjects that changed between two times, by the provider's clock, in no particular order. */
   changedBetween(from: Date, to: Date): AsyncIterable<string>
+}
+
+/** Which provider something began with, and whether with real money. */
+export type Account = Pick<Gateway, 'provider' | 'livemode'>
+
+/** @throws FareboxError `payments_not_configured` where something began with another provider than is configured now */
+export function refuseOthers({ provider, livemode }: Account, begun: Account): void {
+  if (begun.provider === provider && begun.livemode === livemode) return
+  throw fail('payments_not_configured', 'It began with another payment provider than is configured now.')
 }
 
 /** A saved card. Its fingerprint is the same however often the card is saved. */
@@ -109,16 +126,20 @@ export type Subject =
   | { readonly kind: 'none'; readonly reason: string }
 
 export interface RefundRequest {
+  /** Ours: asked for again it is the same refund, however late. The provider keeps it with the refund. */
+  readonly refundId: string
   readonly objectId: string
   /** All that is left when null, as the provider counts it. */
   readonly amount: bigint | null
   readonly paymentId: string
-  /** Of the same request, however often it is sent: the answer is that of the first. */
-  readonly key: string
+  /** Whether it may have been asked for before. */
+  readonly isRepeated: boolean
 }
 
 export interface ProviderRefund {
   /** The provider's. */
   readonly id: string
   readonly amount: bigint
+  /** Banks take days over some, and refuse a few. */
+  readonly status: 'pending' | 'succeeded' | 'failed'
 }

@@ -1,15 +1,21 @@
 import type { PrismaClient, ProviderEvent as ProviderEventRow } from '../generated/prisma/client.ts'
-import type { EventStatus, Inbox, StoredEvent } from './inbox.ts'
-import type { Provider } from './payment.ts'
+import type { DueEvent, EventStatus, Inbox, ListedEvent } from './inbox.ts'
+import { PROVIDERS, type Provider } from './payment.ts'
 
 /** So long one can see what the provider told; it tries for three days itself. What is parked stays until somebody looked. */
 const KEEP_DAYS = 90
 
+/** Rows that one statement removes, so that none runs long, and how often one run does so. */
+const SLICE = 5_000
+const SLICES_MAX = 200
+
 export interface InboxReads {
   /** Events, newest first. @param before only those that were received before this one */
-  list(status: EventStatus | undefined, before: string | null, limit: number): Promise<StoredEvent[]>
+  list(status: EventStatus | undefined, before: string | null, limit: number): Promise<ListedEvent[]>
   /** Puts a parked or finished event back. @returns null where there is none with this id that has something to read */
-  retry(id: string): Promise<StoredEvent | null>
+  retry(id: string): Promise<ListedEvent | null>
+  /** Takes a parked event off the list of what somebody has to look at. @returns null where none with this id is parked */
+  dismiss(id: string, reason: string, actor: string): Promise<ListedEvent | null>
 }
 
 /** What the provider told, on PostgreSQL. Claims skip what other processes hold, so any number of them may work at once. */
@@ -19,44 +25,28 @@ export function inbox(prisma: PrismaClient): Inbox & InboxReads {
     ids: events.map((event) => event.id),
   })
   return {
-    async receive(event) {
-      const readable = event.subject !== null
+    async receive({ unreadable = null, ...event }) {
+      const status = event.subject !== null ? 'received' : unreadable === null ? 'ignored' : 'parked'
+      const reason = status === 'ignored' ? 'nothing that concerns credits' : unreadable
       const added = await prisma.$executeRaw`
         insert into provider_events
           (provider, id, type, subject, payload, livemode, status, reason, next_attempt_at, occurred_at, received_at, processed_at)
-        select ${event.provider}, ${event.id}, ${event.type}, ${event.subject}, ${event.payload}::json, ${event.livemode},
-          case when readable then 'received' else 'ignored' end, case when readable then null else 'nothing that concerns credits' end,
-          case when readable then now end, ${event.occurredAt}::timestamptz, now, case when readable then null else now end
-        from (select clock_timestamp() as now, ${readable}::boolean as readable) as receipt
+        select ${event.provider}, ${event.id}, ${event.type}, ${event.subject}, ${event.payload}::json, ${event.livemode}, ${status}, ${reason},
+          case when ${status} = 'received' then now end, ${event.occurredAt}::timestamptz, now, case when ${status} = 'received' then null else now end
+        from (select clock_timestamp() as now) as receipt
         on conflict (provider, id) do nothing`
       return added === 1
     },
 
-    async claim(limit, leaseMs) {
-      const rows = await prisma.$queryRaw<ClaimedSqlRow[]>`
-        update provider_events e
-        set attempts = e.attempts + 1, next_attempt_at = clock_timestamp() + ${leaseMs}::int * interval '1 ms'
-        from (
-          select provider, id from provider_events where status = 'received' and next_attempt_at <= clock_timestamp()
-          order by next_attempt_at limit ${limit} for update skip locked
-        ) as due
-        where e.provider = due.provider and e.id = due.id
-        returning e.provider, e.id, e.type, e.subject, e.payload::text as payload, e.livemode, e.attempts, e.occurred_at, e.received_at`
-      return rows.map((row) => ({
-        provider: row.provider,
-        id: row.id,
-        type: row.type,
-        subject: row.subject,
-        payload: row.payload,
-        livemode: row.livemode,
-        occurredAt: row.occurred_at,
-        status: 'received' as const,
-        reason: null,
-        attempts: row.attempts,
-        receivedAt: row.received_at,
-        processedAt: null,
-      }))
-    },
+    claim: (limit, leaseMs) => prisma.$queryRaw<DueEvent[]>`
+      update provider_events e
+      set attempts = e.attempts + 1, next_attempt_at = clock_timestamp() + ${leaseMs}::int * interval '1 ms'
+      from (
+        select provider, id from provider_events where status = 'received' and next_attempt_at <= clock_timestamp()
+        order by next_attempt_at limit ${limit} for update skip locked
+      ) as due
+      where e.provider = due.provider and e.id = due.id
+      returning e.provider, e.id, e.type, e.subject, e.livemode, e.attempts`,
 
     async finish(events, status, reason) {
       const { providers, ids } = keys(events)
@@ -65,8 +55,37 @@ export function inbox(prisma: PrismaClient): Inbox & InboxReads {
         from unnest(${providers}::text[], ${ids}::text[]) as done(provider, id) where e.provider = done.provider and e.id = done.id`
     },
 
-    clearOld: () => prisma.$executeRaw`
-      delete from provider_events where status in ('processed', 'ignored') and processed_at < clock_timestamp() - ${KEEP_DAYS}::int * interval '1 day'`,
+    async settle(provider, subject) {
+      await prisma.$executeRaw`
+        update provider_events set status = 'processed', processed_at = clock_timestamp()
+        where status = 'parked' and provider = ${provider} and subject = ${subject}`
+    },
+
+    async report({ provider, livemode, subject, status, reason }) {
+      await prisma.$executeRaw`
+        insert into provider_events
+          (provider, id, type, subject, payload, livemode, status, reason, next_attempt_at, occurred_at, received_at, processed_at)
+        select ${provider}, ${`reconcile_${subject}`}, 'reconcile', ${subject}, '{}', ${livemode}, ${status}, ${reason},
+          case when ${status} = 'received' then now end, now, now, case when ${status} = 'received' then null else now end
+        from (select clock_timestamp() as now) as found
+        on conflict (provider, id) do update set
+          status = excluded.status, reason = excluded.reason, attempts = 0, next_attempt_at = excluded.next_attempt_at,
+          received_at = excluded.received_at, processed_at = excluded.processed_at
+        where provider_events.status <> 'dismissed'`
+    },
+
+    async clearOld() {
+      let total = 0
+      for (let slice = 0; slice < SLICES_MAX; slice += 1) {
+        const cleared = await prisma.$executeRaw`
+          delete from provider_events where ctid = any(array(
+            select ctid from provider_events where status in ('processed', 'ignored', 'dismissed')
+              and processed_at < clock_timestamp() - ${KEEP_DAYS}::int * interval '1 day' limit ${SLICE}::int))`
+        total += cleared
+        if (cleared < SLICE) break
+      }
+      return total
+    },
 
     async postpone(events, ms, reason) {
       const { providers, ids } = keys(events)
@@ -77,7 +96,9 @@ export function inbox(prisma: PrismaClient): Inbox & InboxReads {
     },
 
     async list(status, before, limit) {
-      const [mark] = before === null ? [] : await prisma.providerEvent.findMany({ where: { id: before }, take: 1 })
+      // Ids are the provider's; naming them all leads to the primary key.
+      const mark =
+        before === null ? null : await prisma.providerEvent.findFirst({ where: { provider: { in: [...PROVIDERS] }, id: before } })
       const rows = await prisma.providerEvent.findMany({
         where: {
           ...(status && { status }),
@@ -85,33 +106,32 @@ export function inbox(prisma: PrismaClient): Inbox & InboxReads {
         },
         orderBy: [{ receivedAt: 'desc' }, { id: 'desc' }],
         take: limit,
+        omit: { payload: true },
       })
       return rows.map(eventFromPrisma)
     },
 
     async retry(id) {
       const [row] = await prisma.providerEvent.updateManyAndReturn({
-        where: { id, subject: { not: null } },
+        where: { provider: { in: [...PROVIDERS] }, id, subject: { not: null } },
         // With all its attempts before it: whoever asks has mended something.
-        data: { status: 'received', reason: null, attempts: 0, nextAttemptAt: new Date(), processedAt: null },
+        data: { status: 'received', reason: null, attempts: 0, nextAttemptAt: new Date(), processedAt: null, dismissedBy: null },
+        omit: { payload: true },
+      })
+      return row ? eventFromPrisma(row) : null
+    },
+
+    async dismiss(id, reason, actor) {
+      const [row] = await prisma.providerEvent.updateManyAndReturn({
+        where: { provider: { in: [...PROVIDERS] }, id, status: 'parked' },
+        data: { status: 'dismissed', reason, dismissedBy: actor, processedAt: new Date() },
+        omit: { payload: true },
       })
       return row ? eventFromPrisma(row) : null
     },
   }
 }
 
-interface ClaimedSqlRow {
-  readonly provider: Provider
-  readonly id: string
-  readonly type: string
-  readonly subject: string | null
-  readonly payload: string
-  readonly livemode: boolean
-  readonly attempts: number
-  readonly occurred_at: Date
-  readonly received_at: Date
-}
-
-function eventFromPrisma({ payload, nextAttemptAt: _next, ...row }: ProviderEventRow): StoredEvent {
-  return { ...row, payload: JSON.stringify(payload), provider: row.provider as Provider, status: row.status as EventStatus }
+function eventFromPrisma({ nextAttemptAt: _next, ...row }: Omit<ProviderEventRow, 'payload'>): ListedEvent {
+  return { ...row, provider: row.provider as Provider, status: row.status as EventStatus }
 }

@@ -7,13 +7,15 @@ export interface ProviderEvent {
   readonly type: string
   /** What it is about; null where there is nothing to read. */
   readonly subject: string | null
+  /** Why somebody has to look at it although nothing of it can be read, if so. */
+  readonly unreadable?: string | null
   /** The JSON text. */
   readonly payload: string
   readonly livemode: boolean
   readonly occurredAt: Date
 }
 
-export type EventStatus = 'received' | 'processed' | 'ignored' | 'parked'
+export type EventStatus = 'received' | 'processed' | 'ignored' | 'parked' | 'dismissed'
 
 export interface StoredEvent extends ProviderEvent {
   readonly status: EventStatus
@@ -21,7 +23,14 @@ export interface StoredEvent extends ProviderEvent {
   readonly attempts: number
   readonly receivedAt: Date
   readonly processedAt: Date | null
+  /** Who looked at it and found that there is nothing to do. */
+  readonly dismissedBy: string | null
 }
+
+/** An event as it is worked off: without what the provider sent, which nobody reads. */
+export type DueEvent = Pick<StoredEvent, 'provider' | 'id' | 'type' | 'subject' | 'livemode' | 'attempts'>
+/** An event as it is shown. */
+export type ListedEvent = Omit<StoredEvent, 'payload' | 'unreadable'>
 
 export interface Inbox {
   /** Stores an event that is new. @returns whether it was */
@@ -30,13 +39,23 @@ export interface Inbox {
    * Takes events whose time has come, so that no other process works on them for a while.
    * @param leaseMs after which they count as left by a process that died
    */
-  claim(limit: number, leaseMs: number): Promise<StoredEvent[]>
+  claim(limit: number, leaseMs: number): Promise<DueEvent[]>
   /** Writes down what became of events. */
   finish(
     events: readonly Pick<StoredEvent, 'provider' | 'id'>[],
-    status: Exclude<EventStatus, 'received'>,
+    status: Exclude<EventStatus, 'received' | 'dismissed'>,
     reason: string | null,
   ): Promise<void>
+  /** Nobody has to look any more at what was parked about this: it is as the provider says. */
+  settle(provider: Provider, subject: string): Promise<void>
+  /** Puts in what was found without an event: to be tried again, or for a person to look at. What somebody dismissed stays so. */
+  report(found: {
+    readonly provider: Provider
+    readonly livemode: boolean
+    readonly subject: string
+    readonly status: 'received' | 'parked'
+    readonly reason: string
+  }): Promise<void>
   /** Removes what was done with long ago. @returns how many */
   clearOld(): Promise<number>
   /** Puts events back, to be tried again after so long. */

@@ -1,10 +1,12 @@
 import { z } from 'zod'
 import { refusal } from '../kernel/errors.ts'
+import { fromWireId } from '../kernel/ids.ts'
 import { type Outcome, refuse } from '../ledger/command.ts'
 import { decided, type Operation, operation, walletRef } from '../ledger/operation.ts'
-import type { Provider } from './payment.ts'
+import { askRefund } from './ask-refund.ts'
+import { type Provider, payments } from './payment.ts'
 import { type Order, placeOrder } from './place-order.ts'
-import { paymentObject, paymentToWire, purchaseBody } from './schemas.ts'
+import { paymentObject, paymentParams, paymentToWire, purchaseBody, refundBody } from './schemas.ts'
 
 export type Purchase = z.output<typeof purchaseBody>
 
@@ -48,3 +50,43 @@ export function purchaseOperation(gateway: { readonly provider: Provider; readon
     },
   })
 }
+
+/** A request to give money back, with its amount in the currency's smallest unit. */
+export interface CountedRefund extends z.output<typeof refundBody> {
+  readonly units?: bigint | null
+}
+
+const askedRefund = z.object({ refund_id: z.string(), provider_payment_id: z.string() })
+/** What the lane remembers of a request: with this the provider is asked, however often it is repeated. */
+export type AskedRefundBody = z.output<typeof askedRefund>
+
+/** Refunds go through the lane for their keys' sake: a request that is repeated, even days later, asks for the same refund. */
+export const refundOperation: Operation = operation({
+  name: 'payment_refund',
+  path: '/v1/admin/payments/:payment_id/refund',
+  scope: 'admin',
+  tag: 'Payments',
+  summary: 'Give money back',
+  description:
+    'Asks the payment provider. The credits are taken back as soon as it says that the money is on its way; those that were spent become debt. The same key asks for the same refund.',
+  status: 200,
+  needsCredits: false,
+  params: paymentParams,
+  body: refundBody as z.ZodType<CountedRefund>,
+  answer: askedRefund,
+  plan(_caller, params, body) {
+    const paymentId = fromWireId('payment', params.payment_id) as string
+    return {
+      wallets: [],
+      rows: [{ table: payments, id: paymentId }],
+      decide: (draft, { rows: [walletId] }) => {
+        const asked = askRefund(draft, { walletId, paymentId, amount: body.units ?? null, reason: body.reason })
+        return decided(asked, 200, ({ id, payment, objectId }) => ({
+          effectId: id,
+          walletId: payment.walletId,
+          body: { refund_id: id, provider_payment_id: objectId } satisfies AskedRefundBody,
+        }))
+      },
+    }
+  },
+})

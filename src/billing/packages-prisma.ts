@@ -17,14 +17,14 @@ export type PackageStore = ReturnType<typeof packageStore>
 /** Packages on PostgreSQL: insert-only, each version with its author, and with an audit row when somebody adds it. */
 export function packageStore(prisma: PrismaClient) {
   return {
-    /** The newest version of each package whose time has come, dearest last. */
+    /** The newest version of each package whose time has come, the most credits last. */
     async inForce(at: Date): Promise<Package[]> {
       const rows = await prisma.packageVersion.findMany({
         where: { effectiveFrom: { lte: at } },
         orderBy: { effectiveFrom: 'desc' },
         distinct: ['package'],
       })
-      return rows.map(fromPrisma).sort((a, b) => (a.amount < b.amount ? -1 : a.amount > b.amount ? 1 : a.package < b.package ? -1 : 1))
+      return rows.map(fromPrisma).sort((a, b) => (a.credits < b.credits ? -1 : a.credits > b.credits ? 1 : a.package < b.package ? -1 : 1))
     },
 
     /** All versions, newest first. @param before only those older than this id */

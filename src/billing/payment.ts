@@ -4,7 +4,8 @@ import { min } from '../kernel/credits.ts'
 import type { Instant } from '../kernel/time.ts'
 import { Table } from '../ledger/book.ts'
 
-export type Provider = 'stripe' | 'sandbox'
+export const PROVIDERS = ['stripe', 'sandbox'] as const
+export type Provider = (typeof PROVIDERS)[number]
 export type PaymentStatus = 'pending' | 'paid' | 'failed'
 
 /** An order for credits and all that its payment has done to the wallet. */
@@ -82,6 +83,17 @@ export interface ProviderPayment {
   readonly paymentId: string | null
   readonly walletId: string | null
   readonly paidAt: Instant | null
+}
+
+export const SHOWN_STATUSES = ['pending', 'paid', 'failed', 'partially_refunded', 'refunded', 'disputed'] as const
+export type ShownStatus = (typeof SHOWN_STATUSES)[number]
+
+/** What is said of a payment: whether it is paid, and what became of its money since. */
+export function shownStatus({ status, disputed, withdrawn, refunded, amount }: Payment): ShownStatus {
+  if (status !== 'paid') return status
+  if (disputed || withdrawn > 0n) return 'disputed'
+  if (refunded === 0n) return 'paid'
+  return refunded < amount ? 'partially_refunded' : 'refunded'
 }
 
 /** Why a payment cannot be the one of this order, or null. Such a payment is looked at by a person; it never becomes credits. */

@@ -1,15 +1,18 @@
-import type { Payment as PaymentRow, PrismaClient } from '../generated/prisma/client.ts'
+import type { Payment as PaymentRow, Prisma, PrismaClient } from '../generated/prisma/client.ts'
 import { type Access, mine } from '../ledger/access.ts'
-import type { Speaker } from '../ledger/book.ts'
-import { audit } from '../ledger/versions-prisma.ts'
-import { formatMoney } from './money.ts'
-import type { Payment, PaymentStatus, Provider } from './payment.ts'
+import type { Account } from './gateway.ts'
+import { type Payment, type PaymentStatus, PROVIDERS, type Provider, type ShownStatus } from './payment.ts'
 import { takenFromJson } from './store-pg.ts'
 
 export interface PaymentFilter {
   readonly walletId?: string | undefined
-  readonly status?: PaymentStatus | undefined
+  readonly status?: ShownStatus | undefined
+  readonly origin?: Payment['origin'] | undefined
+  /** The provider's. */
+  readonly objectId?: string | undefined
 }
+
+const undisputed = { status: 'paid', disputed: false, withdrawn: 0 } as const
 
 const RECONCILED = 'payments_reconciled'
 
@@ -17,6 +20,15 @@ export type PaymentReads = ReturnType<typeof paymentReads>
 
 /** Reads of orders, and what is written of them beside their money. */
 export function paymentReads(prisma: PrismaClient) {
+  /** What `shownStatus` says, as a search. */
+  const isShown: Readonly<Record<ShownStatus, Prisma.PaymentWhereInput>> = {
+    pending: { status: 'pending' },
+    failed: { status: 'failed' },
+    disputed: { status: 'paid', OR: [{ disputed: true }, { withdrawn: { gt: 0 } }] },
+    paid: { ...undisputed, refunded: 0 },
+    partially_refunded: { ...undisputed, refunded: { gt: 0, lt: prisma.payment.fields.amount } },
+    refunded: { ...undisputed, refunded: { gt: 0, gte: prisma.payment.fields.amount } },
+  }
   return {
     async find(id: string): Promise<Payment | null> {
       const row = await prisma.payment.findUnique({ where: { id } })
@@ -47,10 +59,25 @@ export function paymentReads(prisma: PrismaClient) {
       const rows = await prisma.payment.findMany({
         where: {
           ...(filter.walletId && { walletId: filter.walletId }),
-          ...(filter.status && { status: filter.status }),
+          ...(filter.status && isShown[filter.status]),
+          ...(filter.origin && { origin: filter.origin }),
+          ...(filter.objectId !== undefined && { provider: { in: [...PROVIDERS] }, objectId: filter.objectId }),
           ...(before !== null && { id: { lt: before } }),
         },
         orderBy: { id: 'desc' },
+        take: limit,
+      })
+      return rows.map(paymentFromPrisma)
+    },
+
+    /** Orders that somebody placed before a time and that are not paid, oldest first. @param after only those after this one */
+    async unpaid({ provider, livemode }: Account, before: Date, after: Payment | null, limit: number): Promise<Payment[]> {
+      const rest = after && {
+        OR: [{ createdAt: { gt: new Date(after.createdAt) } }, { createdAt: new Date(after.createdAt), id: { gt: after.id } }],
+      }
+      const rows = await prisma.payment.findMany({
+        where: { provider, livemode, status: 'pending', origin: 'purchase', createdAt: { lt: before }, ...rest },
+        orderBy: [{ createdAt: 'asc' }, { id: 'asc' }],
         take: limit,
       })
       return rows.map(paymentFromPrisma)
@@ -79,20 +106,6 @@ export function paymentReads(prisma: PrismaClient) {
       return row.read
     },
 
-    /** What an admin is about to ask of the provider, in the audit log. */
-    async recordRefund(payment: Payment, amount: bigint, reason: string, speaker: Speaker): Promise<void> {
-      await audit(prisma, {
-        action: 'payment.refund',
-        targetKind: 'payment',
-        targetId: payment.id,
-        before: { refunded: formatMoney(payment.refunded, payment.currency) },
-        after: { asked: formatMoney(amount, payment.currency), currency: payment.currency },
-        reason,
-        speaker,
-        createdAt: new Date(),
-      })
-    },
-
     /** Up to when the provider's books were compared with ours; null before the first time. */
     async reconciledUpTo(): Promise<Date | null> {
       return (await prisma.watermark.findUnique({ where: { name: RECONCILED } }))?.reachedAt ?? null
@@ -102,16 +115,21 @@ export function paymentReads(prisma: PrismaClient) {
       await prisma.watermark.upsert({ where: { name: RECONCILED }, create: { name: RECONCILED, reachedAt }, update: { reachedAt } })
     },
 
-    async findCustomer(walletId: string, provider: Provider): Promise<string | null> {
-      const row = await prisma.paymentCustomer.findUnique({ where: { walletId_provider: { walletId, provider } } })
+    async findCustomer(walletId: string, { provider, livemode }: Account): Promise<string | null> {
+      const account = { walletId, provider, livemode }
+      const row = await prisma.paymentCustomer.findUnique({ where: { walletId_provider_livemode: account } })
       return row?.customerId ?? null
     },
 
-    /** Keeps the first that is told. @returns the one that is kept */
-    async keepCustomer(walletId: string, provider: Provider, customerId: string): Promise<string> {
-      const data = { walletId, provider, customerId, createdAt: new Date() }
-      await prisma.paymentCustomer.createMany({ data: [data], skipDuplicates: true })
-      return (await this.findCustomer(walletId, provider)) ?? customerId
+    /** Keeps the first that is told, or the first in the place of one that is gone. @returns the one that is kept */
+    async keepCustomer(walletId: string, { provider, livemode }: Account, customerId: string, gone: string | null): Promise<string> {
+      const account = { walletId, provider, livemode }
+      if (gone === null) {
+        await prisma.paymentCustomer.createMany({ data: [{ ...account, customerId, createdAt: new Date() }], skipDuplicates: true })
+      } else {
+        await prisma.paymentCustomer.updateMany({ where: { ...account, customerId: gone }, data: { customerId, createdAt: new Date() } })
+      }
+      return (await this.findCustomer(walletId, account)) ?? customerId
     },
   }
 }

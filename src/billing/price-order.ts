@@ -4,7 +4,7 @@ import { floor, multiply, ratioOf, scale } from '../kernel/ratio.ts'
 import type { Instant } from '../kernel/time.ts'
 import { done, type Outcome, refuse } from '../ledger/command.ts'
 import { inForce, type PriceBook, rateKey } from '../pricing/prices.ts'
-import { decimalsOf, formatMoney, parseMoney } from './money.ts'
+import { aboutADollar, formatMoney, parseMoney, tooManyDecimals } from './money.ts'
 import type { Package } from './package.ts'
 import type { Order } from './place-order.ts'
 import { type BonusRule, bonusBy } from './promotion/bonus-rule.ts'
@@ -13,7 +13,7 @@ import { creditsOf, type Promotion } from './promotion/promotion.ts'
 /** What is asked for: a package by name, or credits for an amount of money. */
 export type Wanted = { readonly package: string } | { readonly amount: string; readonly currency: string }
 
-/** Bounds of an order without a package, in whole units of its currency's usual size. */
+/** Bounds of an order without a package, in what is about a dollar. */
 const UNITS_MIN = 5n
 const UNITS_MAX = 10_000n
 
@@ -28,9 +28,8 @@ export function priceOrder(wanted: Wanted, packages: readonly Package[], book: P
   const rate = inForce(book.exchangeRates.get(rateKey(currency, 'purchase')), at)
   if (!rate) return refuse(refusal('rate_missing', `Credits are not sold for ${currency}.`))
   const amount = parseMoney(wanted.amount, currency)
-  if (amount === null) return refuse(refusal('amount_not_payable', `${currency} has ${decimalsOf(currency)} decimals.`))
-  // A yen is a hundredth of what others count by.
-  const unit = decimalsOf(currency) === 0 ? 100n : 10n ** BigInt(decimalsOf(currency))
+  if (amount === null) return refuse(refusal('amount_not_payable', `/amount ${tooManyDecimals(currency)}.`))
+  const unit = aboutADollar(currency)
   if (amount < UNITS_MIN * unit || amount > UNITS_MAX * unit) {
     const bounds = `${formatMoney(UNITS_MIN * unit, currency)} to ${formatMoney(UNITS_MAX * unit, currency)} ${currency}`
     return refuse(refusal('amount_not_payable', `An order is for ${bounds}.`))

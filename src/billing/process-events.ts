@@ -1,10 +1,12 @@
 import pMap from 'p-map'
-import type { Inbox, StoredEvent } from './inbox.ts'
+import type { DueEvent, Inbox } from './inbox.ts'
+import type { Provider } from './payment.ts'
 import { retryDelayMs } from './retry.ts'
 import type { SyncOutcome } from './sync.ts'
 
 export interface ProcessPorts {
   readonly inbox: Inbox
+  readonly gateway: () => { readonly provider: Provider; readonly livemode: boolean }
   /** Brings an order to what the provider says of this subject. */
   readonly sync: (subject: string, cause: string) => Promise<SyncOutcome>
   readonly log: { warn(fields: object, message: string): void; error(fields: object, message: string): void }
@@ -19,19 +21,13 @@ const LEASE_MS = 60_000
 const RETRY_MS_MAX = 3_600_000
 const ATTEMPTS_MAX = 60
 
-/**
- * Works off the events that are due. Several about one subject are one reading: only what the provider says now counts.
- * @returns how many it finished
- */
-export async function processEvents(ports: ProcessPorts): Promise<number> {
-  const counts = await pMap(dueBySubject(ports.inbox), ([subject, events]) => processSubject(ports, subject, events), {
-    concurrency: READ_AT_ONCE,
-  })
-  return counts.reduce((sum, count) => sum + count, 0)
+/** Works off the events that are due. Several about one subject are one reading: only what the provider says now counts. */
+export async function processEvents(ports: ProcessPorts): Promise<void> {
+  await pMap(dueBySubject(ports.inbox), ([subject, events]) => processSubject(ports, subject, events), { concurrency: READ_AT_ONCE })
 }
 
 /** Takes more as soon as what was taken is under way, so that one slow answer of the provider's holds up nobody else. */
-async function* dueBySubject(inbox: Inbox): AsyncGenerator<[subject: string, events: StoredEvent[]]> {
+async function* dueBySubject(inbox: Inbox): AsyncGenerator<[subject: string, events: DueEvent[]]> {
   for (;;) {
     const claimed = await inbox.claim(CLAIMED_AT_ONCE, LEASE_MS)
     yield* Map.groupBy(claimed, (event) => event.subject ?? '')
@@ -39,28 +35,32 @@ async function* dueBySubject(inbox: Inbox): AsyncGenerator<[subject: string, eve
   }
 }
 
-/** @returns how many events it finished; those that failed wait for their next attempt */
-async function processSubject({ inbox, sync, log }: ProcessPorts, subject: string, events: readonly StoredEvent[]): Promise<number> {
+async function processSubject({ inbox, gateway, sync, log }: ProcessPorts, subject: string, events: readonly DueEvent[]): Promise<void> {
   const ids = events.map(({ id }) => id)
   try {
-    const result = await sync(subject, `event:${ids[0]}`)
+    const { provider, livemode: isReal } = gateway()
+    const stray = events.find(({ livemode }) => livemode !== isReal)
+    const result: SyncOutcome = stray ? { outcome: 'parked', reason: strayReason(stray), id: null } : await sync(subject, `event:${ids[0]}`)
+    if (result.outcome !== 'parked') await inbox.settle(provider, subject)
     if (result.outcome === 'applied') await inbox.finish(events, 'processed', null)
     else if (result.outcome === 'ignored') await inbox.finish(events, 'ignored', result.reason)
     else {
       log.error({ subject, events: ids, reason: result.reason }, 'a payment does not fit its order: somebody has to look at it')
       await inbox.finish(events, 'parked', result.reason)
     }
-    return events.length
   } catch (error) {
     const attempts = Math.max(...events.map((event) => event.attempts))
     const reason = error instanceof Error ? error.message.slice(0, 500) : 'unknown'
     if (attempts >= ATTEMPTS_MAX) {
       log.error({ err: error, subject, events: ids }, 'an event could not be worked off: somebody has to look at it')
-      await inbox.finish(events, 'parked', reason)
-      return events.length
+      return inbox.finish(events, 'parked', reason)
     }
     log.warn({ err: error, subject, attempts }, 'an event will be tried again')
     await inbox.postpone(events, retryDelayMs(attempts, RETRY_MS_MAX), reason)
-    return 0
   }
+}
+
+/** An endpoint of the other mode was set up with this installation's address. */
+function strayReason({ livemode }: DueEvent): string {
+  return livemode ? 'an event of real money, and the key is for tests' : 'an event of a test, and the key is for real money'
 }

@@ -6,10 +6,10 @@ import { type Answer, done } from '../ledger/command.ts'
 import type { Lane } from '../ledger/lane.ts'
 import { type Caller, toCommand, walletRef } from '../ledger/operation.ts'
 import type { Wallet } from '../ledger/wallet.ts'
-import { ownerOf } from '../ledger/wallet.ts'
 import type { PriceBookKeeper } from '../pricing/price-book.ts'
 import type { WalletReads } from '../wallets/reads-prisma.ts'
-import type { Checkout, CheckoutOrder, Gateway } from './gateway.ts'
+import { type CustomerPorts, withCustomer } from './customers.ts'
+import { type Checkout, type CheckoutOrder, refuseOthers } from './gateway.ts'
 import { type PricedPurchase, type Purchase, purchaseOperation } from './operations.ts'
 import type { PackageStore } from './packages-prisma.ts'
 import type { Payment } from './payment.ts'
@@ -73,22 +73,11 @@ export async function purchase(ports: PurchasePorts, request: PurchaseRequest): 
   return { ok: true, payment: { ...payment, objectId }, checkout, replayed: answer.replayed }
 }
 
-export interface CheckoutPorts {
-  readonly gateway: Gateway
-  readonly orders: Pick<PaymentReads, 'findCustomer' | 'keepCustomer' | 'linkCheckout'>
+export interface CheckoutPorts extends CustomerPorts {
+  readonly orders: CustomerPorts['orders'] & Pick<PaymentReads, 'linkCheckout'>
 }
 
 export type CheckoutWishes = Pick<CheckoutOrder, 'title' | 'email' | 'flow' | 'successUrl' | 'cancelUrl'>
-
-/** Who a wallet's owner is to the provider; opened the first time. */
-export async function customerOf(
-  { gateway, orders }: { readonly gateway: Gateway; readonly orders: Pick<PaymentReads, 'findCustomer' | 'keepCustomer'> },
-  walletId: string,
-  owner: string,
-): Promise<string> {
-  const known = await orders.findCustomer(walletId, gateway.provider)
-  return known ?? orders.keepCustomer(walletId, gateway.provider, await gateway.openCustomer({ walletId, owner }))
-}
 
 /**
  * Opens the way to pay an order, or finds the one that was opened. Whoever repeats a purchase after a lost answer gets the same page:
@@ -104,13 +93,12 @@ export async function openCheckout(
 ): Promise<Checkout | null> {
   const { gateway, orders } = ports
   if (payment.status !== 'pending') return null
-  if (payment.provider !== gateway.provider || payment.livemode !== gateway.livemode) {
-    throw fail('payments_not_configured', 'The order was made with another payment provider.')
-  }
+  refuseOthers(gateway, payment)
   if (payment.checkoutId !== null || payment.objectId !== null) return gateway.readCheckout(payment)
-  const customerId = await customerOf(ports, wallet.id, ownerOf(wallet))
   const { id: paymentId, walletId, currency, amount } = payment
-  const checkout = await gateway.openCheckout({ ...wishes, paymentId, walletId, customerId, currency, amount })
+  const checkout = await withCustomer(ports, wallet, (customerId) =>
+    gateway.openCheckout({ ...wishes, paymentId, walletId, customerId, currency, amount }),
+  )
   await orders.linkCheckout(payment, checkout.checkoutId, checkout.objectId)
   return checkout
 }

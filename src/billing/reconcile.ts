@@ -1,11 +1,13 @@
 import pMap from 'p-map'
 import { DAY_MS, HOUR_MS, type Instant } from '../kernel/time.ts'
 import type { Gateway } from './gateway.ts'
+import type { Inbox } from './inbox.ts'
 import type { Provider } from './payment.ts'
 import type { SyncOutcome } from './sync.ts'
 
 export interface ReconcilePorts {
-  readonly gateway: Pick<Gateway, 'provider' | 'changedBetween'>
+  readonly gateway: Pick<Gateway, 'provider' | 'livemode' | 'changedBetween'>
+  readonly inbox: Pick<Inbox, 'settle' | 'report'>
   readonly orders: { disputed(provider: Provider, limit: number): Promise<string[]> }
   readonly sync: (subject: string, cause: string) => Promise<SyncOutcome>
 }
@@ -15,9 +17,9 @@ export interface Reconciled {
   readonly checked: number
   /** Orders and subscriptions that events had not brought up to date. They are now. */
   readonly repaired: readonly string[]
-  /** What does not fit any order of ours. It is left as it is. */
+  /** What does not fit any order of ours. It is parked in the inbox, until somebody looks. */
   readonly disagreeing: readonly { readonly subject: string; readonly reason: string }[]
-  /** What could not be read; the next run tries again. */
+  /** What could not be read. It waits in the inbox, and is tried again from there. */
   readonly failed: readonly { readonly subject: string; readonly reason: string }[]
 }
 
@@ -42,12 +44,19 @@ export async function reconcile(
   let checked = 0
 
   const check = async (subject: string) => {
+    const { provider, livemode } = ports.gateway
     try {
       const result = await ports.sync(subject, 'reconcile')
       if (result.outcome === 'applied' && result.changed) repaired.push(result.id)
-      if (result.outcome === 'parked') disagreeing.push({ subject, reason: result.reason })
+      if (result.outcome !== 'parked') await ports.inbox.settle(provider, subject)
+      else {
+        disagreeing.push({ subject, reason: result.reason })
+        await ports.inbox.report({ provider, livemode, subject, status: 'parked', reason: result.reason })
+      }
     } catch (error) {
-      failed.push({ subject, reason: error instanceof Error ? error.message : String(error) })
+      const reason = error instanceof Error ? error.message : String(error)
+      failed.push({ subject, reason })
+      await ports.inbox.report({ provider, livemode, subject, status: 'received', reason })
     }
     checked += 1
     onProgress(checked)
@@ -79,15 +88,16 @@ const OVERLAP_MS = HOUR_MS
 /** As long as Stripe keeps its events; what is older is for a person with `farebox reconcile`. */
 const WINDOW_MS_MAX = 30 * DAY_MS
 
-/** Compares what came since the last time that everything could be read: however long nobody did, no gap is left. */
+/** Compares what came since the last time: however long nobody did, no gap is left. What could not be read waits in the inbox. */
 export async function reconcileDue(
   marks: ReconcileMarks,
   compare: (from: Date, to: Date) => Promise<Reconciled>,
+  /** By the database's clock. */
   now: Instant,
 ): Promise<Reconciled> {
   const reached = (await marks.reconciledUpTo())?.getTime() ?? now - FIRST_WINDOW_MS + OVERLAP_MS
   const from = Math.max(reached - OVERLAP_MS, now - WINDOW_MS_MAX)
   const result = await compare(new Date(from), new Date(now))
-  if (result.failed.length === 0) await marks.markReconciled(new Date(now))
+  await marks.markReconciled(new Date(now))
   return result
 }

@@ -15,6 +15,7 @@ import { walletParams } from '../wallets/schemas.ts'
 import type { Gateway } from './gateway.ts'
 import { purchaseOperation } from './operations.ts'
 import type { PackageStore } from './packages-prisma.ts'
+import type { Payment } from './payment.ts'
 import type { PaymentReads } from './payments-prisma.ts'
 import type { PromotionStore } from './promotion/store-prisma.ts'
 import { purchase } from './purchase.ts'
@@ -31,6 +32,8 @@ export interface BillingServices {
   readonly wallets: Pick<WalletReads, 'find'>
   readonly prices: Pick<PriceBookKeeper, 'current'>
   readonly returns: ReturnRules
+  /** Gives an order up that nobody has paid. */
+  readonly cancel: (payment: Payment, cause: string) => Promise<void>
 }
 
 /** Packages, purchases and the history of payments. */
@@ -47,7 +50,7 @@ export function billingRoutes(app: FastifyInstance, services: BillingServices): 
       schema: {
         operationId: 'listPackages',
         tags: ['Payments'],
-        summary: 'List the packages on sale, cheapest first',
+        summary: 'List the packages on sale, smallest first',
         description: 'All on one page.',
         response: { 200: pageOf(schema.packageObject), ...problemResponses([400, 401, 403, 503]) },
       },
@@ -135,6 +138,35 @@ export function billingRoutes(app: FastifyInstance, services: BillingServices): 
       const payment = await orders.findFor(fromWireId('payment', request.params.payment_id) as string, accessOf(request))
       if (!payment) throw fail('payment_not_found', 'No payment of yours has this id.')
       return schema.paymentToWire(payment)
+    },
+  )
+
+  typed.post(
+    '/v1/payments/:payment_id/cancel',
+    {
+      config: { operation: 'payment.cancel', scope: 'self', keyScope: 'payments:write' },
+      schema: {
+        operationId: 'cancelPayment',
+        tags: ['Payments'],
+        summary: 'Give up an order that is not paid',
+        description:
+          'Closes the page that it could be paid on. Harmless to repeat. Orders that nobody pays within a day are given up by themselves.',
+        params: schema.paymentParams,
+        response: { 200: schema.paymentObject, ...problemResponses([400, 401, 403, 404, 409, 503]) },
+      },
+    },
+    async (request) => {
+      const id = fromWireId('payment', request.params.payment_id) as string
+      const payment = await orders.findFor(id, accessOf(request))
+      if (!payment) throw fail('payment_not_found', 'No payment of yours has this id.')
+      if (payment.origin !== 'purchase')
+        throw fail('payment_not_cancellable', "It is the top-up's or the subscription's: switch that off instead.")
+      if (payment.status === 'pending') await services.cancel(payment, `cancel:${request.id}`)
+      const after = (await orders.find(id)) ?? payment
+      if (after.status === 'paid') throw fail('payment_not_cancellable', 'It is paid. An admin can give the money back.')
+      if (after.status === 'pending')
+        throw fail('payment_not_cancellable', 'The money is on its way; it is decided when it arrives or does not.')
+      return schema.paymentToWire(after)
     },
   )
 }

@@ -5,10 +5,10 @@ import { formatCredits, parseCredits } from '../kernel/credits.ts'
 import { toWireId } from '../kernel/ids.ts'
 import { toWireTime, toWireTimeOrNull } from '../kernel/time.ts'
 import type { Checkout } from './gateway.ts'
-import type { StoredEvent } from './inbox.ts'
-import { formatMoney, parseMoney } from './money.ts'
+import type { ListedEvent } from './inbox.ts'
+import { formatMoney, parseMoney, tooManyDecimals } from './money.ts'
 import type { NewPackage, Package } from './package.ts'
-import type { Payment } from './payment.ts'
+import { type Payment, PROVIDERS, SHOWN_STATUSES, shownStatus } from './payment.ts'
 
 /** The wire format of packages, orders and events of the payment provider. */
 
@@ -16,6 +16,8 @@ export const money = z
   .string()
   .regex(/^(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,3})?$/, 'must be a plain decimal string such as "45.00"')
   .meta({ description: 'Money, as a decimal string with at most the decimals of its currency', example: '45.00' })
+/** Money that somebody pays or gets. */
+export const sum = money.refine((text) => /[1-9]/.test(text), 'must be more than 0')
 export const moneyOut = z.string().meta({ description: 'Money, as a decimal string with all decimals of its currency', example: '45.00' })
 export const currency = z
   .string()
@@ -39,7 +41,7 @@ export function checkPrice(
   context: z.core.$RefinementCtx,
 ): void {
   const amount = parseMoney(price, code)
-  if (amount === null) context.addIssue({ code: 'custom', path: ['price'], message: `must not have more decimals than ${code} has` })
+  if (amount === null) context.addIssue({ code: 'custom', path: ['price'], message: tooManyDecimals(code) })
   if (amount === 0n) context.addIssue({ code: 'custom', path: ['price'], message: 'must be more than 0' })
 }
 const email = z.email().max(254).meta({ example: 'alice@example.com' })
@@ -124,7 +126,7 @@ const purchaseFields = {
 }
 
 export const purchaseBody = z
-  .strictObject({ ...purchaseFields, package: packageId.optional(), amount: money.optional(), currency: currency.optional() })
+  .strictObject({ ...purchaseFields, package: packageId.optional(), amount: sum.optional(), currency: currency.optional() })
   .superRefine((body, context) => {
     const byPackage = body.package !== undefined
     const byAmount = body.amount !== undefined || body.currency !== undefined
@@ -138,14 +140,16 @@ export const purchaseBody = z
   })
   .meta({ id: 'PurchaseRequest' })
 
+const origin = z.enum(['purchase', 'top_up', 'subscription'])
+
 export const paymentObject = z
   .object({
     id: field.id('payment'),
     wallet_id: field.id('wallet'),
     kind: z.enum(['package', 'amount', 'plan']),
-    status: z
-      .enum(['pending', 'paid', 'failed', 'partially_refunded', 'refunded', 'disputed'])
-      .meta({ description: '`disputed`: a bank holds some of the money, or took it for good' }),
+    origin: origin.meta({ description: "Who asked for it: somebody, the wallet's automatic top-up, or its subscription" }),
+    package_version_id: field.id('package').nullable().meta({ description: 'The package as it was on sale then' }),
+    status: z.enum(SHOWN_STATUSES).meta({ description: '`disputed`: a bank holds some of the money, or took it for good' }),
     failure: z.string().nullable().meta({ description: "Why it is not paid, in the provider's words" }),
     amount: moneyOut,
     currency: z.string(),
@@ -158,7 +162,7 @@ export const paymentObject = z
     amount_refunded: moneyOut,
     amount_withdrawn: moneyOut.meta({ description: 'What banks hold or took for disputes' }),
     credits_reversed: field.creditsOut.meta({ description: 'Credits taken back for what was refunded or withdrawn' }),
-    provider: z.enum(['stripe', 'sandbox']),
+    provider: z.enum(PROVIDERS),
     provider_payment_id: z.string().nullable(),
     provider_invoice_id: z.string().nullable(),
     subscription_id: field.id('subscription').nullable().meta({ description: 'Of what it was billed for' }),
@@ -176,7 +180,9 @@ export function paymentToWire(payment: Payment) {
     id: toWireId('payment', payment.id),
     wallet_id: toWireId('wallet', payment.walletId),
     kind: payment.kind,
-    status: statusOf(payment),
+    origin: payment.origin,
+    package_version_id: payment.packageVersionId === null ? null : toWireId('package', payment.packageVersionId),
+    status: shownStatus(payment),
     failure: payment.failure,
     amount: formatMoney(payment.amount, code),
     currency: code,
@@ -197,13 +203,6 @@ export function paymentToWire(payment: Payment) {
     created_at: toWireTime(payment.createdAt),
     paid_at: toWireTimeOrNull(payment.paidAt),
   }
-}
-
-function statusOf({ status, disputed, withdrawn, refunded, amount }: Payment): z.output<typeof paymentObject>['status'] {
-  if (status !== 'paid') return status
-  if (disputed || withdrawn > 0n) return 'disputed'
-  if (refunded === 0n) return 'paid'
-  return refunded < amount ? 'partially_refunded' : 'refunded'
 }
 
 export const purchaseAnswer = paymentObject
@@ -232,22 +231,38 @@ export function checkoutToWire(checkout: Checkout | null, ownUrl: string) {
 
 export const paymentParams = z.strictObject({ payment_id: field.id('payment') })
 
-export const paymentsQuery = pageQuery.extend({
-  status: z.enum(['pending', 'paid', 'failed']).optional().meta({ description: '`paid` includes what was refunded or disputed since' }),
+const status = z.enum(SHOWN_STATUSES)
+
+export const paymentsQuery = pageQuery.extend({ status: status.optional() })
+
+export const adminPaymentsQuery = pageQuery.extend({
+  status: status.optional(),
+  origin: origin.optional(),
+  provider_payment_id: z
+    .string()
+    .regex(/^[A-Za-z0-9_]{1,255}$/, "must be the provider's id of a payment")
+    .optional()
+    .meta({ description: "The provider's own id, such as a PaymentIntent of Stripe's", example: 'pi_3SXcQ0LkdIwHu7ix0' }),
 })
 
 export const refundBody = z
   .strictObject({
-    amount: money.optional().meta({ description: "In the payment's currency; all that is left when absent" }),
+    amount: sum.optional().meta({ description: "In the payment's currency; all that is left when absent" }),
     reason: field.text(500),
   })
   .meta({ id: 'PaymentRefundRequest' })
 
 export const refundAnswer = z
-  .object({ provider_refund_id: z.string(), amount: moneyOut, currency: z.string(), payment: paymentObject })
+  .object({
+    provider_refund_id: z.string(),
+    status: z.enum(['pending', 'succeeded', 'failed']).meta({ description: 'Some banks take days over it' }),
+    amount: moneyOut,
+    currency: z.string(),
+    payment: paymentObject,
+  })
   .meta({ id: 'PaymentRefundResponse' })
 
-const eventStatus = z.enum(['received', 'processed', 'ignored', 'parked'])
+const eventStatus = z.enum(['received', 'processed', 'ignored', 'parked', 'dismissed'])
 
 export const eventsQuery = pageQuery.extend({ status: eventStatus.optional() })
 
@@ -261,7 +276,7 @@ export const eventParams = z.strictObject({
 export const eventObject = z
   .object({
     id: z.string(),
-    provider: z.enum(['stripe', 'sandbox']),
+    provider: z.enum(PROVIDERS),
     type: z.string(),
     subject: z.string().nullable().meta({ description: 'What was read anew because of it' }),
     status: eventStatus,
@@ -271,10 +286,13 @@ export const eventObject = z
     occurred_at: field.timeOut,
     received_at: field.timeOut,
     processed_at: field.timeOut.nullable(),
+    dismissed_by: z.string().nullable().meta({ description: 'Who looked at it and found that there is nothing to do' }),
   })
   .meta({ id: 'PaymentEvent' })
 
-export function eventToWire(event: StoredEvent) {
+export const dismissBody = z.strictObject({ reason: field.text(500) }).meta({ id: 'DismissRequest' })
+
+export function eventToWire(event: ListedEvent) {
   return {
     id: event.id,
     provider: event.provider,
@@ -287,5 +305,6 @@ export function eventToWire(event: StoredEvent) {
     occurred_at: event.occurredAt.toISOString(),
     received_at: event.receivedAt.toISOString(),
     processed_at: event.processedAt?.toISOString() ?? null,
+    dismissed_by: event.dismissedBy,
   }
 }

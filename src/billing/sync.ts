@@ -70,13 +70,24 @@ async function ofPayment(ports: SyncPorts, objectId: string, cause: string): Pro
   const known = await orders.findByObject(gateway.provider, objectId)
   const payment = known ?? (state.paymentId === null ? null : await orders.find(state.paymentId))
   if (!payment) {
-    if (state.paymentId !== null) return { outcome: 'parked', reason: 'a payment of an order that is not in this database', id: null }
+    if (state.paymentId !== null) return unfit(state, 'a payment of an order that is not in this database', null)
     // It may have come before the invoice that it pays.
     const invoiceId = state.status === 'paid' ? await gateway.subscriptions?.invoiceOf(objectId) : null
     return invoiceId ? ofInvoice(ports, invoiceId, cause) : { outcome: 'ignored', reason: 'a payment of somebody else' }
   }
   if (payment.provider !== gateway.provider) return { outcome: 'parked', reason: 'an order at another provider', id: payment.id }
-  return apply(ports, payment, state, read, cause)
+  return apply(ports, payment, (await isBeyondPaying(gateway, payment, state)) ? { ...state, status: 'failed' } : state, read, cause)
+}
+
+/** A method that takes days came to nothing, and the page on which another one could be chosen is closed. */
+async function isBeyondPaying(gateway: Gateway, payment: Payment, { status, failure }: ProviderPayment): Promise<boolean> {
+  if (payment.status === 'paid' || payment.checkoutId === null || status !== 'open' || failure === null) return false
+  return (await gateway.readCheckout(payment)) === null
+}
+
+/** An order that can be paid on no more, and that nobody has paid. */
+export async function leaveUnpaid(ports: SyncPorts, payment: Payment, cause: string): Promise<SyncOutcome> {
+  return apply(ports, payment, null, await ports.orders.nextRead(), cause)
 }
 
 async function expired(ports: SyncPorts, page: { paymentId: string | null; checkoutId: string }, cause: string): Promise<SyncOutcome> {
@@ -84,7 +95,7 @@ async function expired(ports: SyncPorts, page: { paymentId: string | null; check
   if (!payment) return { outcome: 'ignored', reason: 'a page of somebody else' }
   const superseded = payment.checkoutId !== null && payment.checkoutId !== page.checkoutId
   if (superseded || !isUntouched(payment)) return { outcome: 'applied', changed: false, id: payment.id }
-  return apply(ports, payment, null, await ports.orders.nextRead(), cause)
+  return leaveUnpaid(ports, payment, cause)
 }
 
 /** Nobody has begun to pay it. */
@@ -104,10 +115,16 @@ async function apply(ports: SyncPorts, payment: Payment, state: ProviderPayment 
   const answer = await ports.lane.submit(paymentCommand(payment, state, read, { actor: `provider:${payment.provider}`, requestId: cause }))
   if (answer.status < 400) {
     const { changed, wrong } = JSON.parse(answer.body) as Brought
-    return wrong === null ? { outcome: 'applied', changed, id } : { outcome: 'parked', reason: wrong, id }
+    return wrong === null ? { outcome: 'applied', changed, id } : unfit(state, wrong, id)
   }
   const { detail } = JSON.parse(answer.body) as { detail: string }
-  return { outcome: 'parked', reason: detail, id }
+  return unfit(state, detail, id)
+}
+
+/** What does not fit is for a person, unless that person has given all of the money back. */
+function unfit(state: ProviderPayment | null, reason: string, id: string | null): SyncOutcome {
+  const isGivenBack = state?.status === 'paid' && state.refunded >= state.amount
+  return isGivenBack ? { outcome: 'ignored', reason: `${reason}; all of it was given back` } : { outcome: 'parked', reason, id }
 }
 
 function paymentCommand(payment: Payment, state: ProviderPayment | null, read: bigint, who: Pick<Speaker, 'actor' | 'requestId'>): Command {
@@ -142,7 +159,7 @@ function unpaid({ id, walletId, currency, livemode }: Payment): ProviderPayment 
   return {
     objectId: null,
     status: 'failed',
-    failure: 'it was not paid in time',
+    failure: 'nobody paid it',
     currency,
     amount: 0n,
     refunded: 0n,

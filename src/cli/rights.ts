@@ -25,7 +25,7 @@ export const TABLE_RIGHTS: Readonly<Record<string, readonly Right[]>> = {
   operation_versions: APPEND,
   outbox: CONSUME,
   package_versions: APPEND,
-  payment_customers: APPEND,
+  payment_customers: CHANGE,
   payments: CHANGE,
   plan_prices: APPEND,
   plan_versions: APPEND,

@@ -5,12 +5,13 @@ import { type IdKind, wireIdPattern } from '../kernel/ids.ts'
 /** The fields that requests and answers are made of. Strict: nothing is coerced, everything is bounded. */
 
 const AMOUNT_MESSAGE = 'must be a decimal string of credits such as "12.5": at most 6 decimals and 1000000000000, no sign, no exponent'
+const notAmount = ({ input }: { readonly input?: unknown }) => (input === undefined ? 'is required' : AMOUNT_MESSAGE)
 const withinRange = (text: string) => parseCredits(text) !== null
 const aboveZero = (text: string) => /[1-9]/.test(text)
 
 /** Credits, zero allowed. */
 export const creditsOrZero = z
-  .string(AMOUNT_MESSAGE)
+  .string({ error: notAmount })
   .regex(CREDITS_PATTERN, AMOUNT_MESSAGE)
   .refine(withinRange, AMOUNT_MESSAGE)
   .meta({ example: '12.5' })
@@ -20,7 +21,7 @@ export const credits = creditsOrZero.refine(aboveZero, 'must be more than 0').me
 
 /** Credits with a sign, not zero. */
 export const signedCredits = z
-  .string(AMOUNT_MESSAGE)
+  .string({ error: notAmount })
   .regex(SIGNED_CREDITS_PATTERN, 'must be a decimal string of credits such as "12.5" or "-3"')
   .refine(withinRange, AMOUNT_MESSAGE)
   .refine(aboveZero, 'must not be 0')

@@ -78,8 +78,16 @@ function messageOf(issue: Issue): string {
   const { message } = issue
   if (!ZODS_OWN.test(message)) return message
   if (issue.code === 'invalid_type') return message.endsWith('received undefined') ? 'is required' : `must be ${article(issue.expected)}`
+  if (issue.code === 'too_small') return `must ${sizeOf(issue.origin, 'at least', issue.minimum)}`
+  if (issue.code === 'too_big') return `must ${sizeOf(issue.origin, 'at most', issue.maximum)}`
   if (issue.code === 'invalid_format' && issue.format === 'regex') return `must match ${issue.pattern}`
   return `is not valid: ${message.replace(/^Invalid \w+: /, '')}`
+}
+
+/** "be at least 1", "have at most 64 characters" */
+function sizeOf(origin: string, bound: 'at least' | 'at most', size: number | bigint): string {
+  if (origin === 'string') return `have ${bound} ${size} characters`
+  return origin === 'array' || origin === 'set' ? `have ${bound} ${size} entries` : `be ${bound} ${size}`
 }
 
 function article(type: string): string {

@@ -107,6 +107,7 @@ export const ERROR_CODES = {
   package_not_sold: code('unprocessable', 'This package is not on sale'),
   amount_not_payable: code('unprocessable', 'An order cannot be for this amount'),
   return_url_not_allowed: code('unprocessable', 'Customers may not be sent back to this address'),
+  payment_not_cancellable: code('conflict', 'The order can be given up no more'),
   payment_not_paid: code('conflict', 'The order is not paid'),
   refund_exceeds_payment: code('unprocessable', 'The refunds would exceed what was paid'),
   payment_refused: code('unprocessable', 'The payment provider refuses this'),

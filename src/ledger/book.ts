@@ -59,7 +59,7 @@ export interface Speaker {
   readonly clientId: string | null
   /** May reach the wallets of every client. */
   readonly everyClient: boolean
-  /** For the ledger: `key:fbx_ab12cd34`, `admin:…`, `system:expiry`. */
+  /** For the ledger: `key:fbx_ab12cd34`, `admin:…`, `system:time`. */
   readonly actor: string
   readonly requestId: string
 }

@@ -100,7 +100,7 @@ export function pricingRoutes(app: FastifyInstance, { store, keeper }: PricingSe
           tags: ['Prices'],
           summary: route.summary,
           description:
-            'Adds a version. Nothing that was in force is changed: what was reserved before is charged at the old price. What looks like a mistake (zero, or a thousandfold change) is refused unless `force` is true.',
+            'Adds a version. Nothing that was in force is changed: what was reserved before is charged at the old price. What looks like a mistake (zero, or a hundredfold change) is refused unless `force` is true.',
           body: route.body,
           response: { 201: schema.versionAnswer, ...problemResponses([400, 401, 403, 409, 413, 415, 422, 503]) },
         },

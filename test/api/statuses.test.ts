@@ -573,7 +573,11 @@ t.test('every route', async (t) => {
       [order.id],
     )
     await call(t, 'listPayments', 200, { params: { wallet }, query: '?limit=1' })
-    await call(t, 'listPayments', 400, { params: { wallet }, query: '?status=refunded' }, 'invalid_request')
+    await call(t, 'listPayments', 400, { params: { wallet }, query: '?status=lost' }, 'invalid_request')
+    const all = await call(t, 'listAllPayments', 200, { query: `?provider_payment_id=${sandboxId(order)}` })
+    t.match(all.body.data, [{ id: order.id }])
+    await call(t, 'listAllPayments', 400, { query: '?origin=heaven' }, 'invalid_request')
+    await call(t, 'cancelPayment', 409, { params: { payment_id: order.id } }, 'payment_not_cancellable')
 
     // refundPayment
     const give = { params: { payment_id: order.id } }
@@ -583,7 +587,9 @@ t.test('every route', async (t) => {
     t.match(back.body, { amount: '15.00', payment: { status: 'partially_refunded', credits_reversed: '1833.333333' } })
     const beyond = await call(t, 'refundPayment', 422, { ...give, body: { amount: '30.01', reason: 'x' } }, 'refund_exceeds_payment')
     t.equal(beyond.body.refundable, '30.00')
-    await call(t, 'refundPayment', 422, { ...give, body: { amount: '0', reason: 'x' } }, 'refund_exceeds_payment')
+    await call(t, 'refundPayment', 400, { ...give, body: { amount: '0', reason: 'x' } }, 'invalid_request')
+    const left = await call(t, 'purchase', 201, { body: { wallet, package: 'tiny' } })
+    t.match((await call(t, 'cancelPayment', 200, { params: { payment_id: left.body.id } })).body, { status: 'failed' })
     await untold(service, order, 'dispute')
     await call(t, 'refundPayment', 422, { ...give, body: { reason: 'x' } }, 'payment_refused')
     await atSandbox(service, order, 'win')
@@ -604,6 +610,17 @@ t.test('every route', async (t) => {
     const retried = await call(t, 'retryPaymentEvent', 202, { params: { event_id: 'evt_of_payment' } })
     t.match(retried.body, { status: 'received', subject: sandboxId(order) })
     await call(t, 'retryPaymentEvent', 404, { params: { event_id: 'evt_of_nothing' } }, 'payment_event_not_found')
+    await service.rooms.billing.inbox.receive({ ...event, id: 'evt_of_something', subject: null, unreadable: 'what it is' })
+    const dismissed = await call(t, 'dismissPaymentEvent', 200, { params: { event_id: 'evt_of_something' }, body: { reason: 'x' } })
+    t.match(dismissed.body, { status: 'dismissed', reason: 'x' })
+    await call(
+      t,
+      'dismissPaymentEvent',
+      404,
+      { params: { event_id: 'evt_of_something' }, body: { reason: 'x' } },
+      'payment_event_not_found',
+    )
+    await call(t, 'dismissPaymentEvent', 400, { params: { event_id: 'evt_of_something' }, body: {} }, 'invalid_request')
     await service.rooms.billing.processEvents()
     t.match((await call(t, 'listPaymentEvents', 200, { query: '?status=processed' })).body.data, [{ id: 'evt_of_payment' }])
 
@@ -1004,6 +1021,7 @@ t.test('every route', async (t) => {
       importPrices: { format: 'openrouter', document: '{"data":[]}', reason: 'x' },
       acceptProposal: { reason: 'x' },
       rejectProposal: { reason: 'x' },
+      dismissPaymentEvent: { reason: 'x' },
       batch: { commands: [{ operation: 'reserve', idempotency_key: 'k', body: VALID.reserve }] },
       reportEvents: { events: [{ source: 's', id: '1', wallet: 'user:x', amount: '1' }] },
     }

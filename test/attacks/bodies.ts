@@ -41,6 +41,7 @@ export function validBodies(things: Things): Readonly<Record<string, object>> {
     importPrices: { format: 'litellm', document: '{}', ...REASON },
     acceptProposal: REASON,
     rejectProposal: REASON,
+    dismissPaymentEvent: REASON,
     setBonusRule: { rule: 'matrix', kind: 'volume', currency: 'USD', percent: '5', ...REASON },
     addPromotion: { code: 'MATRIX', credits: '1', ...REASON },
     endPromotion: REASON,

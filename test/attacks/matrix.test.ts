@@ -50,6 +50,7 @@ const OPENED: Readonly<Record<Exclude<Scope, 'admin'>, readonly string[]>> = {
     'listPlans',
   ],
   'payments:write': [
+    'cancelPayment',
     'cancelSubscription',
     'changeSubscription',
     'purchase',
@@ -66,7 +67,7 @@ const OPENED: Readonly<Record<Exclude<Scope, 'admin'>, readonly string[]>> = {
 
 /** What a person may do besides reading: a ticket for what it may read anyway, and buying for its own wallet, with its own card. */
 const OPEN_TO_PEOPLE = [
-  ...['createTicket', 'purchase', 'redeem', 'saveCard', 'setTopUp', 'switchTopUp'],
+  ...['createTicket', 'purchase', 'cancelPayment', 'redeem', 'saveCard', 'setTopUp', 'switchTopUp'],
   ...['subscribe', 'changeSubscription', 'cancelSubscription', 'resumeSubscription'],
 ]
 const ADMIN_ONLY = /^(void|adjust|freezeWallet|unfreezeWallet|closeWallet)$/

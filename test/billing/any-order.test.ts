@@ -225,8 +225,8 @@ function chain(payment: Payment, end: 'won' | 'lost', till: Till): ProviderPayme
     [end, end === 'won' ? [minus, plus] : [minus]],
   ]
   return steps.map(([status, balance_transactions]) => {
-    const dispute = { status, amount, balance_transactions } as unknown as Stripe.Dispute
-    return till.said(payment, { ...fromStripe(intent, charge, [dispute]), walletId: payment.walletId, paymentId: payment.id })
+    const dispute = { status, amount, currency: intent.currency, balance_transactions } as unknown as Stripe.Dispute
+    return till.said(payment, { ...fromStripe(intent, charge, [dispute], []), walletId: payment.walletId, paymentId: payment.id })
   })
 }
 

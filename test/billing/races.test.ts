@@ -331,6 +331,12 @@ t.test('refunds that an admin asks for', async (t) => {
     const other = await asking(order, { amount: '11.00', reason: 'x' }, idempotencyKey).send()
     t.match(other, { status: 422, body: { code: 'idempotency_key_reused', retryable: false } })
     t.match(await asking(order, { reason: 'x' }, idempotencyKey).send(), { status: 422, body: { code: 'idempotency_key_reused' } })
+    const { order: another, intent } = await sold()
+    t.match(await asking(another, { amount: '10.00', reason: 'x' }, idempotencyKey).send(), {
+      status: 422,
+      body: { code: 'idempotency_key_reused' },
+    })
+    t.same(refundsOf(intent), [])
   })
 
   await t.test('two for more than is left: one is done', async (t) => {
@@ -363,9 +369,38 @@ t.test('refunds that an admin asks for', async (t) => {
     t.equal(await balanceOf(billing, wallet), '0')
   })
 
+  await t.test('a request that is repeated days later asks for the same refund', async (t) => {
+    for (const body of [{ reason: 'x' }, { amount: '30.00', reason: 'x' }]) {
+      const { wallet, order, intent } = await sold()
+      const { send } = asking(order, body)
+      const first = await send()
+      t.match(first, { status: 200, body: { status: 'succeeded' } })
+      const balance = await balanceOf(billing, wallet)
+      // Stripe has forgotten the key by then.
+      stripe.controls.clock.advance(2 * 86_400)
+      t.match(await send(1), { status: 200, body: { provider_refund_id: first.body.provider_refund_id, amount: first.body.amount } })
+      t.equal(refundsOf(intent).length, 1)
+      t.equal(await balanceOf(billing, wallet), balance)
+      const [row] = await service.query(`select count(*)::int as n from audit_log where action = 'payment.refund' and target_id = $1`, [
+        order.id.slice(4),
+      ])
+      t.equal(row?.n, 1, 'asked once')
+    }
+  })
+
+  await t.test('whose payment cannot be read afterwards is told of all the same', async (t) => {
+    const { wallet, order, intent } = await sold()
+    const fault = stripe.controls.fail({ match: { method: 'GET', path: /payment_intents/ }, how: 'error500', shouldRetry: false })
+    t.match(await asking(order, { reason: 'x' }).send(), { status: 200, body: { amount: '45.00', payment: { status: 'paid' } } })
+    fault.stop()
+    t.equal(refundsOf(intent).length, 1)
+    await service.rooms.billing.sync(intent, 'its event')
+    t.equal(await balanceOf(billing, wallet), '0')
+  })
+
   await t.test('what cannot be refunded', async (t) => {
     const { order } = await sold()
-    t.match(await asking(order, { amount: '0', reason: 'x' }).send(), { status: 422, body: { code: 'refund_exceeds_payment' } })
+    t.match(await asking(order, { amount: '0', reason: 'x' }).send(), { status: 400, body: { errors: [{ pointer: '/amount' }] } })
     t.match(await asking(order, { amount: '45.01', reason: 'x' }).send(), {
       status: 422,
       body: { code: 'refund_exceeds_payment', refundable: '45.00' },

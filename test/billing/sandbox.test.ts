@@ -132,7 +132,7 @@ t.test('the sandbox', async (t) => {
     await click('pay')
     const { gateway, sandbox } = service.rooms.billing
     const objectId = `sandbox_${id}`
-    const refunds = times(20, (key) => gateway?.refund({ objectId, amount: 100n, paymentId: id, key: `key-${key}` }))
+    const refunds = times(20, (n) => gateway?.refund({ refundId: `refund-${n}`, objectId, amount: 100n, paymentId: id, isRepeated: false }))
     const ids = (await Promise.all(refunds)).map((refund) => refund?.id)
     t.equal(new Set(ids).size, 20)
     t.match(await sandbox.find(objectId), { refunded: '2000' })

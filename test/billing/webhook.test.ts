@@ -184,7 +184,7 @@ t.test('a service without a secret for its webhook does not start', async (t) =>
 t.test('what is signed and of no known shape is never a failure of ours', async (t) => {
   const billing = await createBilling(t)
   const { service } = billing
-  const refused: [name: string, event: unknown][] = [
+  const strange: [name: string, event: unknown][] = [
     ['no object', 5],
     ['null', null],
     ['an array', []],
@@ -201,19 +201,40 @@ t.test('what is signed and of no known shape is never a failure of ours', async 
     ['no object in the data', { ...about('pi_1'), data: {} }],
     ['a thin event', { id: 'evt_1', object: 'v2.core.event', type: 'v1.billing.meter.no_meter_found', related_object: { id: 'x' } }],
   ]
-  for (const [name, event] of refused) {
-    t.match(await send(billing, JSON.stringify(event)), { status: 400, body: { code: 'webhook_invalid', retryable: false } }, name)
-  }
-  t.match(await send(billing, '{"id":"evt_1"'), { status: 400 }, 'no JSON')
+  t.match(await send(billing, '{"id":"evt_1"'), { status: 400, body: { code: 'webhook_invalid', retryable: false } }, 'no JSON')
   t.equal(await stored(billing), 0)
+  const key = service.adminKey
+  for (const [name, event] of strange) {
+    t.match(await send(billing, JSON.stringify(event)), { status: 200 }, `${name}: sent again it would be the same`)
+    t.match(await send(billing, JSON.stringify(event)), { status: 200 }, `${name}, again`)
+    const { data } = (await service.get('/v1/admin/payment-events?status=parked', { key })).body
+    t.equal(data.length, 1, name)
+    t.match(data[0], { id: /^unknown_[0-9a-f]{64}$/, type: 'unknown', subject: null, reason: /no event of Stripe/ }, name)
+    const dismiss = `/v1/admin/payment-events/${data[0].id}/dismiss`
+    const dismissed = await service.post(dismiss, { reason: 'a test' }, { key })
+    t.match(dismissed, { status: 200, body: { status: 'dismissed', reason: 'a test', dismissed_by: /\S/ } }, name)
+    t.equal((await service.post(dismiss, { reason: 'a test' }, { key })).status, 404, `${name}: once`)
+  }
+  t.match(service.logText(), /an event cannot be read/)
+  await service.query('delete from provider_events')
+
+  const unreadable: [name: string, event: Body][] = [
+    ['a payment without an id', eventOf('payment_intent.succeeded', { object: 'payment_intent' })],
+    ['a path for an id', eventOf('payment_intent.succeeded', { object: 'payment_intent', id: 'pi_1/../../refunds' })],
+    ['a text for an object', eventOf('charge.refunded', 'a text')],
+    ['a charge of tomorrow', eventOf('charge.refunded', { object: 'charge', id: 'ch_1', paid_with: 'pi_1' })],
+  ]
+  for (const [name, event] of unreadable) {
+    t.match(await send(billing, event), { status: 200 }, name)
+    t.match(await rowOf(billing, event), { status: 'parked', reason: /cannot be read/, done: true }, name)
+    t.equal((await service.post(`/v1/admin/payment-events/${event.id}/retry`, undefined, { key })).status, 404, name)
+  }
+  await service.query('delete from provider_events')
 
   const ignored: [name: string, event: Body][] = [
     ['a type that moves no credits', eventOf('customer.created', { object: 'customer', id: 'cus_1' })],
     ['a type of tomorrow', eventOf('payment_intent.teleported', { object: 'payment_intent', id: 'pi_1' })],
-    ['a payment without an id', eventOf('payment_intent.succeeded', { object: 'payment_intent' })],
-    ['a path for an id', eventOf('payment_intent.succeeded', { object: 'payment_intent', id: 'pi_1/../../refunds' })],
     ['a charge without a payment', eventOf('charge.refunded', { object: 'charge', id: 'ch_1', payment_intent: null })],
-    ['a text for an object', eventOf('charge.refunded', 'a text')],
     ['a card that is saved', eventOf('checkout.session.completed', { object: 'checkout.session', mode: 'setup', id: 'cs_1' })],
     ['a zero in the payload', eventOf('customer.created', { object: 'customer', name: 'a\0b' })],
     ['half of a character', `{"id":"evt_half","type":"customer.created","data":{"object":{"name":"\\ud800"}}}`],
@@ -490,7 +511,7 @@ t.test('the end of a page that nobody paid on ends its order, and only that', as
   const left = await buy(wallet)
   stripe.controls.expireCheckout(sessionOf(left))
   await tell()
-  t.match(await read(left), { status: 'failed', failure: 'it was not paid in time', provider_payment_id: null })
+  t.match(await read(left), { status: 'failed', failure: 'nobody paid it', provider_payment_id: null })
 
   const declined = await buy(wallet)
   stripe.controls.payCheckout(sessionOf(declined), { card: 'declined' })
@@ -514,7 +535,7 @@ t.test('the end of a page that nobody paid on ends its order, and only that', as
   stripe.controls.payCheckout(sessionOf(bounced), { card: 'delayed' })
   stripe.controls.settleDelayed(sessionOf(bounced), false)
   await tell()
-  t.match(await read(bounced), { status: 'pending', failure: 'The payment attempt failed.' })
+  t.match(await read(bounced), { status: 'failed', failure: 'The payment attempt failed.' }, 'no page leads there any more')
 
   // A page without an order of ours, and one of an order that has another page.
   const api = new Stripe(stripe.apiKey, { host: stripe.host, port: stripe.port, protocol: stripe.protocol })
@@ -544,4 +565,74 @@ t.test('what was done with long ago is removed, and what waits for somebody is k
   await service.query(`update provider_events set status = 'parked', reason = 'x' where id = $1`, [ids[1]])
   t.equal(await service.rooms.billing.inbox.clearOld(), 1)
   t.equal(await stored(billing), 2)
+})
+
+t.test('events of the other mode are for a person: somebody set an endpoint up wrongly', async (t) => {
+  const billing = await createBilling(t)
+  const { service, buy, pay } = billing
+  const wallet = await service.wallet()
+  const event = { ...about(pay(await buy(wallet))), livemode: true }
+  t.equal((await send(billing, event)).status, 200)
+  await billing.workedOff()
+  t.match(await rowOf(billing, event), { status: 'parked', reason: /real money, and the key is for tests/ })
+  t.equal(await balanceOf(billing, wallet), '0')
+})
+
+t.test('nobody has to look any more once it fits, or all of its money went back', async (t) => {
+  const billing = await createBilling(t)
+  const { service, stripe, buy, pay } = billing
+  const parkedNow = async () => (await service.get('/v1/admin/payment-events?status=parked', { key: service.adminKey })).body.data.length
+  const wallet = await service.wallet()
+  const order = await buy(wallet)
+  const intent = pay(order)
+  await service.query('update payments set amount = amount + 1 where id = $1', [order.id.slice(4)])
+  for (const type of ['payment_intent.succeeded', 'charge.refunded']) {
+    t.equal((await send(billing, about(intent, type))).status, 200)
+    await billing.workedOff()
+  }
+  t.equal(await parkedNow(), 2)
+  await service.query('update payments set amount = amount - 1 where id = $1', [order.id.slice(4)])
+  await send(billing, about(intent))
+  await billing.workedOff()
+  t.equal(await balanceOf(billing, wallet), '5500')
+  t.equal(await parkedNow(), 0, 'one that fits is enough')
+
+  // Paid after its wallet was closed.
+  const closed = await service.wallet()
+  const late = await buy(closed)
+  await service.made(`/v1/wallets/${closed}/close`, { reason: 'x' }, { key: service.adminKey }).catch(() => {})
+  await service.query(`update wallets set status = 'closed' where id = $1`, [closed.slice(4)])
+  const stray = pay(late)
+  await send(billing, about(stray))
+  await billing.workedOff()
+  t.equal(await parkedNow(), 1)
+  stripe.controls.refund(stray)
+  await send(billing, about(stray, 'charge.refunded'))
+  await billing.workedOff()
+  t.equal(await parkedNow(), 0, 'the money went back where it came from')
+})
+
+t.test('what the reconciler finds waits where events do', async (t) => {
+  const billing = await createBilling(t)
+  const { service, stripe, buy, pay } = billing
+  const window = [new Date(Date.now() - 3_600_000), new Date(Date.now() + 3_600_000)] as const
+  const row = (intent: string) => rowOf(billing, { id: `reconcile_${intent}` })
+  const wallet = await service.wallet()
+  const [odd, unread] = [pay(await buy(wallet)), pay(await buy(wallet))]
+  await service.query('update payments set amount = amount + 1 where checkout_id = $1', [
+    stripe.controls.rows('sessions').find(({ payment_intent }) => payment_intent === odd)?.id,
+  ])
+  const fault = stripe.controls.fail({ match: { path: new RegExp(`payment_intents/${unread}`) }, how: 'error500', shouldRetry: false })
+  const result = await service.rooms.billing.reconcile(...window)
+  t.match(result, { repaired: [], disagreeing: [{ subject: odd }], failed: [{ subject: unread }] })
+  t.match(await row(odd), { status: 'parked', reason: /ordered/ })
+  t.match(await row(unread), { status: 'received', reason: /payment_provider_unavailable/ })
+  fault.stop()
+  await billing.workedOff()
+  t.match(await row(unread), { status: 'processed' }, 'from there it is tried again')
+  t.equal(await balanceOf(billing, wallet), '5500')
+  const key = service.adminKey
+  t.equal((await service.post(`/v1/admin/payment-events/reconcile_${odd}/dismiss`, { reason: 'known' }, { key })).status, 200)
+  await service.rooms.billing.reconcile(...window)
+  t.match(await row(odd), { status: 'dismissed' }, 'what somebody dismissed stays so')
 })

@@ -77,6 +77,12 @@ t.test('a wrong request is 400 with a pointer for each wrong field', async (t) =
   t.same(pointers(await errorsOf({ amount: '1' }, '/v1/things/thg_00ff', { 'idempotency-key': 'k'.repeat(11) })), [
     '/headers/idempotency-key',
   ])
+  t.same(await errorsOf({ amount: '1', usage: { input_tokens: -1 } }), [{ pointer: '/usage/input_tokens', message: 'must be at least 0' }])
+  const four = Array.from({ length: 4 }, () => ({ id: 'a' }))
+  t.same(await errorsOf({ amount: '1', items: four }), [{ pointer: '/items', message: 'must have at most 3 entries' }])
+  t.same(await errorsOf({ amount: '1' }, '/v1/things/thg_00ff', { 'idempotency-key': 'k'.repeat(11) }), [
+    { pointer: '/headers/idempotency-key', message: 'must have at most 10 characters' },
+  ])
   t.same(pointers(await errorsOf([])), [''])
   t.same(pointers(await errorsOf('null')), [''])
 

@@ -170,6 +170,7 @@ const CHECKS: Readonly<Record<string, Broken>> = {
   provider_events_status_check: { table: 'provider_events', patch: { status: 'lost' } },
   provider_events_attempts_check: { table: 'provider_events', patch: { attempts: -1 } },
   provider_events_waiting_has_time: { table: 'provider_events', patch: { next_attempt_at: null }, where: `status = 'received'` },
+  provider_events_dismissed_by_somebody: { table: 'provider_events', patch: { dismissed_by: 'me' } },
   provider_events_parked_has_reason: { table: 'provider_events', patch: { status: 'parked', reason: null } },
   price_quarantine_reasons_check: { table: 'price_quarantine', patch: { reasons: [] }, where: `status = 'accepted'` },
   price_quarantine_status_check: { table: 'price_quarantine', patch: { status: 'lost' }, where: `status = 'accepted'` },

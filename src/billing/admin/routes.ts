@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { speakerOf } from '../../auth/guard.ts'
@@ -6,20 +5,23 @@ import { pageOf, problemResponses } from '../../http/openapi.ts'
 import { paginate } from '../../http/page.ts'
 import { FareboxError, fail } from '../../kernel/errors.ts'
 import { fromWireId } from '../../kernel/ids.ts'
-import { parseIdempotencyKey } from '../../ledger/operation.ts'
-import { idempotencyHeaders } from '../../ledger/routes.ts'
-import { askRefund } from '../ask-refund.ts'
-import type { Gateway } from '../gateway.ts'
-import type { StoredEvent } from '../inbox.ts'
+import type { Lane } from '../../ledger/lane.ts'
+import { parseIdempotencyKey, toCommand } from '../../ledger/operation.ts'
+import { callerOf, idempotencyHeaders, sendAnswer } from '../../ledger/routes.ts'
+import { type Gateway, refuseOthers } from '../gateway.ts'
+import type { ListedEvent } from '../inbox.ts'
 import type { InboxReads } from '../inbox-prisma.ts'
-import { formatMoney, parseMoney } from '../money.ts'
+import { formatMoney, parseMoney, tooManyDecimals } from '../money.ts'
+import { type AskedRefundBody, refundOperation } from '../operations.ts'
 import type { PackageStore, RecordedPackage } from '../packages-prisma.ts'
+import type { Payment } from '../payment.ts'
 import type { PaymentReads } from '../payments-prisma.ts'
 import * as schema from '../schemas.ts'
 import type { SyncOutcome } from '../sync.ts'
 
 export interface BillingAdminServices {
   readonly gateway: Gateway | null
+  readonly lane: Pick<Lane, 'submit'>
   readonly packages: PackageStore
   readonly orders: PaymentReads
   readonly inbox: InboxReads
@@ -30,7 +32,7 @@ export interface BillingAdminServices {
 /** What an admin sets, gives back and looks at. */
 export function billingAdminRoutes(app: FastifyInstance, services: BillingAdminServices): void {
   const typed = app.withTypeProvider<ZodTypeProvider>()
-  const { gateway, packages, orders, inbox } = services
+  const { gateway, lane, packages, orders, inbox } = services
 
   typed.post(
     '/v1/admin/packages',
@@ -81,6 +83,32 @@ export function billingAdminRoutes(app: FastifyInstance, services: BillingAdminS
     },
   )
 
+  typed.get(
+    '/v1/admin/payments',
+    {
+      config: { operation: 'payment.listAll', scope: 'admin' },
+      schema: {
+        operationId: 'listAllPayments',
+        tags: ['Payments'],
+        summary: 'List the payments of all wallets, newest first',
+        description: 'For whoever has an id of the payment provider in hand, or looks for what is disputed.',
+        querystring: schema.adminPaymentsQuery,
+        response: { 200: pageOf(schema.paymentObject), ...problemResponses([400, 401, 403, 503]) },
+      },
+    },
+    async ({ query }) => {
+      const { status, origin, provider_payment_id: objectId } = query
+      const filter = { status, origin, objectId }
+      const listing = {
+        name: 'all-payments',
+        scope: filter,
+        position: (payment: Payment) => payment.id,
+        read: (before: string | null, limit: number) => orders.list(filter, before, limit),
+      }
+      return paginate(listing, query, schema.paymentToWire)
+    },
+  )
+
   typed.post(
     '/v1/admin/payments/:payment_id/refund',
     {
@@ -89,34 +117,42 @@ export function billingAdminRoutes(app: FastifyInstance, services: BillingAdminS
         operationId: 'refundPayment',
         tags: ['Payments'],
         summary: 'Give money back',
-        description:
-          'Asks the payment provider. The credits are taken back as soon as it says that the money is on its way; those that were spent become debt.',
+        description: refundOperation.description,
         headers: idempotencyHeaders,
         params: schema.paymentParams,
         body: schema.refundBody,
         response: { 200: schema.refundAnswer, ...problemResponses([400, 401, 403, 404, 409, 413, 415, 422, 503]) },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       if (!gateway) throw fail('payments_not_configured', 'No payment provider is configured.')
       const key = parseIdempotencyKey(request.headers['idempotency-key'])
       const payment = await orders.find(fromWireId('payment', request.params.payment_id) as string)
       if (!payment) throw fail('payment_not_found', 'No payment has this id.')
-      const { amount: text, reason } = request.body
+      refuseOthers(gateway, payment)
+      const { amount: text } = request.body
       const amount = text === undefined ? null : parseMoney(text, payment.currency)
       if (text !== undefined && amount === null) {
-        const message = `must not have more decimals than ${payment.currency} has`
+        const message = tooManyDecimals(payment.currency)
         throw new FareboxError({ code: 'invalid_request', detail: `/amount ${message}.`, errors: [{ pointer: '/amount', message }] })
       }
-      const speaker = speakerOf(request)
-      // Keys of ours reach the provider by way of a hash: they may be of anything, and are nobody else's.
-      const providerKey = hash('sha256', `refund ${speaker.clientId} ${payment.id} ${key}`, 'base64url')
-      const record = (of: typeof payment, asked: bigint) => orders.recordRefund(of, asked, reason, speaker)
-      const refund = await askRefund({ gateway, record }, payment, amount, providerKey)
-      await services.sync(payment.objectId as string, `refund:${request.id}`)
+      const command = toCommand(refundOperation, callerOf(request), key, request.params, request.body, {
+        ...request.body,
+        units: amount,
+      })
+      const answer = await lane.submit(command)
+      if (answer.status >= 400) return sendAnswer(reply, answer) as never
+      if (answer.replayed) reply.header('idempotent-replayed', 'true')
+      const { refund_id: refundId, provider_payment_id: objectId } = JSON.parse(answer.body) as AskedRefundBody
+      const refund = await gateway.refund({ refundId, objectId, amount, paymentId: payment.id, isRepeated: answer.replayed })
+      // The money is on its way: what cannot be read now, an event tells in a moment.
+      await services.sync(objectId, `refund:${request.id}`).catch((error: unknown) => {
+        request.log.warn({ err: error, payment: payment.id }, 'a refund was made, and its payment could not be read')
+      })
       const after = (await orders.find(payment.id)) ?? payment
       return {
         provider_refund_id: refund.id,
+        status: refund.status,
         amount: formatMoney(refund.amount, payment.currency),
         currency: payment.currency,
         payment: schema.paymentToWire(after),
@@ -143,7 +179,7 @@ export function billingAdminRoutes(app: FastifyInstance, services: BillingAdminS
         name: 'payment-events',
         scope: { status: query.status },
         pattern: /^[A-Za-z0-9_]{1,255}$/,
-        position: (event: StoredEvent) => event.id,
+        position: (event: ListedEvent) => event.id,
         read: (before: string | null, limit: number) => inbox.list(query.status, before, limit),
       }
       return paginate(listing, query, schema.eventToWire)
@@ -168,6 +204,27 @@ export function billingAdminRoutes(app: FastifyInstance, services: BillingAdminS
       if (!event) throw fail('payment_event_not_found', 'No event with something to read has this id.')
       services.processSoon()
       return reply.code(202).send(schema.eventToWire(event))
+    },
+  )
+
+  typed.post(
+    '/v1/admin/payment-events/:event_id/dismiss',
+    {
+      config: { operation: 'paymentEvent.dismiss', scope: 'admin' },
+      schema: {
+        operationId: 'dismissPaymentEvent',
+        tags: ['Payments'],
+        summary: 'Say that there is nothing to do about a parked event',
+        description: 'For what was put right elsewhere, or was never ours. Who said so, and why, stays with the event.',
+        params: schema.eventParams,
+        body: schema.dismissBody,
+        response: { 200: schema.eventObject, ...problemResponses([400, 401, 403, 404, 413, 415, 503]) },
+      },
+    },
+    async (request) => {
+      const event = await inbox.dismiss(request.params.event_id, request.body.reason, speakerOf(request).actor)
+      if (!event) throw fail('payment_event_not_found', 'No parked event has this id.')
+      return schema.eventToWire(event)
     },
   )
 }

@@ -34,6 +34,11 @@ export function createSandboxGateway(store: SandboxStore): Gateway {
       return payment?.status === 'open' ? checkoutOf(payment) : null
     },
 
+    async closeCheckout({ checkoutId }) {
+      if (checkoutId === null) return
+      await store.change(checkoutId, (before) => (before.status === 'open' ? { ...before, status: 'cancelled' } : before))
+    },
+
     async readPayment(objectId) {
       const payment = await store.find(objectId)
       return payment && toProviderPayment(payment)
@@ -43,10 +48,10 @@ export function createSandboxGateway(store: SandboxStore): Gateway {
       return { kind: 'payment', objectId: subject }
     },
 
-    async refund({ objectId, amount, key }) {
-      const { refunds } = await store.change(objectId, (before) => refundedBy(before, amount, key))
-      const { id, amount: given } = refunds[key] as SandboxRefund
-      return { id, amount: BigInt(given) }
+    async refund({ refundId, objectId, amount }) {
+      const { refunds } = await store.change(objectId, (before) => refundedBy(before, amount, refundId))
+      const { id, amount: given } = refunds[refundId] as SandboxRefund
+      return { id, amount: BigInt(given), status: 'succeeded' }
     },
 
     cards: async () => SANDBOX_CARDS,
@@ -96,12 +101,9 @@ function marksOf({
   return { paymentId, walletId, title, currency, amount: amount.toString() }
 }
 
-/** @throws FareboxError `payment_refused`, `idempotency_key_reused` */
-function refundedBy(before: SandboxPayment, amount: bigint | null, key: string): SandboxPayment {
-  const asked = amount?.toString() ?? null
-  const known = before.refunds[key]
-  if (known?.asked === asked) return before
-  if (known) throw fail('idempotency_key_reused', 'This key asked the sandbox for another refund before.')
+/** @throws FareboxError `payment_refused` */
+function refundedBy(before: SandboxPayment, amount: bigint | null, refundId: string): SandboxPayment {
+  if (before.refunds[refundId]) return before
   const { currency, dispute } = before
   const left = BigInt(before.amount) - BigInt(before.refunded)
   const given = amount ?? left
@@ -109,8 +111,8 @@ function refundedBy(before: SandboxPayment, amount: bigint | null, key: string):
   if (before.status !== 'paid' || left === 0n || given > left) {
     throw fail('payment_refused', `The sandbox says: at most ${formatMoney(left, currency)} ${currency} are left.`)
   }
-  const refund = { id: `${before.id}_refund_${Object.keys(before.refunds).length + 1}`, asked, amount: given.toString() }
-  return { ...before, refunded: (BigInt(before.refunded) + given).toString(), refunds: { ...before.refunds, [key]: refund } }
+  const refund = { id: `${before.id}_refund_${Object.keys(before.refunds).length + 1}`, amount: given.toString() }
+  return { ...before, refunded: (BigInt(before.refunded) + given).toString(), refunds: { ...before.refunds, [refundId]: refund } }
 }
 
 function checkoutOf(payment: SandboxPayment): Checkout {
@@ -120,8 +122,8 @@ function checkoutOf(payment: SandboxPayment): Checkout {
 function toProviderPayment(payment: SandboxPayment): ProviderPayment {
   return {
     objectId: payment.id,
-    status: payment.status,
-    failure: payment.failure,
+    status: payment.status === 'cancelled' ? 'failed' : payment.status,
+    failure: payment.status === 'cancelled' ? 'it was cancelled' : payment.failure,
     currency: payment.currency,
     amount: payment.status === 'paid' ? BigInt(payment.amount) : 0n,
     refunded: BigInt(payment.refunded),

@@ -6,11 +6,11 @@ export interface SandboxPayment {
   readonly title: string
   readonly currency: string
   readonly amount: string
-  readonly status: 'open' | 'paid'
+  readonly status: 'open' | 'paid' | 'cancelled'
   /** Why the last card was not taken. */
   readonly failure: string | null
   readonly refunded: string
-  /** Those that the product asked for, by its keys: a request that is repeated is the same refund. */
+  /** Those that the product asked for, by the ids of its requests: one that is repeated is the same refund. */
   readonly refunds: Readonly<Record<string, SandboxRefund>>
   /** What a pretended bank took. */
   readonly withdrawn: string
@@ -22,8 +22,6 @@ export interface SandboxPayment {
 
 export interface SandboxRefund {
   readonly id: string
-  /** Null where all that was left was asked for. */
-  readonly asked: string | null
   readonly amount: string
 }
 
@@ -33,6 +31,7 @@ export type SandboxAction = (typeof SANDBOX_ACTIONS)[number]
 /** What can happen to a payment next; a bank hears one dispute of it. */
 export function actionsOf({ status, dispute, refunded, amount }: SandboxPayment): readonly SandboxAction[] {
   if (status === 'open') return ['pay', 'decline']
+  if (status === 'cancelled') return []
   if (dispute === 'open') return ['win', 'lose']
   if (dispute === 'lost' || refunded === amount) return []
   return dispute === 'won' ? ['refund'] : ['refund', 'dispute']

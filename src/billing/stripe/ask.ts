@@ -1,5 +1,6 @@
 import Stripe from 'stripe'
-import { type ErrorCode, type FareboxError, fail } from '../../kernel/errors.ts'
+import { type ErrorCode, type FareboxError, fail, refusal } from '../../kernel/errors.ts'
+import { CustomerGone } from '../customers.ts'
 
 /** What there is not is no error to us. */
 export async function orNull<T>(asking: Promise<T>): Promise<T | null> {
@@ -39,8 +40,11 @@ function translated(error: unknown, refused: ErrorCode): FareboxError | unknown 
   if (error instanceof StripeIdempotencyError && error.statusCode !== 409) {
     return fail('idempotency_key_reused', 'This key came to Stripe with another request.', undefined, error)
   }
+  if (error instanceof StripeInvalidRequestError && error.code === 'resource_missing' && error.param === 'customer') {
+    return new CustomerGone(refusal('payment_refused', `Stripe says: ${error.message}`), error)
+  }
   if (error instanceof StripeInvalidRequestError && error.statusCode !== 409) {
     return fail(refused, `Stripe says: ${error.message}`, undefined, error)
   }
-  return fail('payment_provider_unavailable', 'Stripe did not answer in time; nothing was charged.', undefined, error)
+  return fail('payment_provider_unavailable', 'Stripe did not answer in time.', undefined, error)
 }

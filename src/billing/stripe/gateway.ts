@@ -4,7 +4,16 @@ import { FareboxError } from '../../kernel/errors.ts'
 import { toWireId } from '../../kernel/ids.ts'
 import type { Checkout, Gateway, Subject } from '../gateway.ts'
 import { asked, orNull } from './ask.ts'
-import { fromStripe, markOf, ofSession, PAYMENT_MARK, SUBSCRIPTION_MARK, WALLET_MARK } from './from-stripe.ts'
+import {
+  fromStripe,
+  markOf,
+  ofSession,
+  PAYMENT_MARK,
+  REFUND_MARK,
+  refundFromStripe,
+  SUBSCRIPTION_MARK,
+  WALLET_MARK,
+} from './from-stripe.ts'
 import { idOf, LISTED_AT_ONCE, subjectOf, WATCHED } from './subject.ts'
 import { createStripeSubscriptions } from './subscriptions.ts'
 
@@ -31,13 +40,13 @@ export function createStripeGateway(options: StripeOptions): Gateway {
     livemode: /^[a-z]{2}_live_/.test(options.secretKey),
     subscriptions: createStripeSubscriptions(stripe),
 
-    async openCustomer({ walletId, owner }) {
+    async openCustomer({ walletId, owner, gone }) {
       const metadata = { [WALLET_MARK]: toWireId('wallet', walletId) }
-      const key = `farebox-customer-${walletId}`
-      const create = (idempotencyKey: string) => stripe.customers.create({ description: owner, metadata }, { idempotencyKey })
-      // A failure of Stripe's own is kept for its key, for a day. One customer too many does no harm: the first that is kept counts.
-      const isKept = (error: unknown) => error instanceof Stripe.errors.StripeAPIError
-      const customer = await asked(() => create(key).catch((error) => (isKept(error) ? create(`${key}-${randomUUID()}`) : raise(error))))
+      const key = gone === null ? `farebox-customer-${walletId}` : `farebox-customer-${walletId}-${gone}`
+      // One customer too many does no harm: the first that is kept counts.
+      const customer = await asked(() =>
+        withKey(key, (idempotencyKey) => stripe.customers.create({ description: owner, metadata }, { idempotencyKey })),
+      )
       return customer.id
     },
 
@@ -46,40 +55,33 @@ export function createStripeGateway(options: StripeOptions): Gateway {
       const currency = order.currency.toLowerCase()
       const amount = Number(order.amount)
       const receipt = order.email === null ? {} : { receipt_email: order.email }
-      const key = { idempotencyKey: `farebox-checkout-${order.paymentId}` }
+      // One page too many does no harm: the first that is linked is shown.
+      const key = `farebox-checkout-${order.paymentId}-${order.customerId}`
       if (order.flow === 'payment_intent') {
-        const intent = await asked(() =>
-          stripe.paymentIntents.create(
-            {
-              ...{ amount, currency, metadata, ...receipt },
-              customer: order.customerId,
-              description: order.title,
-              automatic_payment_methods: { enabled: true },
-            },
-            key,
-          ),
-        )
-        return ofIntent(intent)
+        const intent = {
+          ...{ amount, currency, metadata, ...receipt },
+          customer: order.customerId,
+          description: order.title,
+          automatic_payment_methods: { enabled: true },
+        }
+        return ofIntent(await asked(() => withKey(key, (idempotencyKey) => stripe.paymentIntents.create(intent, { idempotencyKey }))))
       }
-      const session = await asked(() =>
-        stripe.checkout.sessions.create(
-          {
-            mode: 'payment',
-            customer: order.customerId,
-            client_reference_id: metadata[WALLET_MARK] ?? '',
-            line_items: [{ quantity: 1, price_data: { currency, unit_amount: amount, product_data: { name: order.title } } }],
-            metadata,
-            payment_intent_data: {
-              ...{ metadata, description: order.title, ...receipt },
-              ...(order.savesCard && { setup_future_usage: 'off_session' as const }),
-            },
-            success_url: order.successUrl,
-            cancel_url: order.cancelUrl,
-          },
-          key,
-        ),
-      )
-      return ofSession(session)
+      const session: Stripe.Checkout.SessionCreateParams = {
+        mode: 'payment',
+        customer: order.customerId,
+        client_reference_id: metadata[WALLET_MARK] ?? '',
+        line_items: [{ quantity: 1, price_data: { currency, unit_amount: amount, product_data: { name: order.title } } }],
+        // What is ordered in one currency is paid, given back and fought over in that one.
+        adaptive_pricing: { enabled: false },
+        metadata,
+        payment_intent_data: {
+          ...{ metadata, description: order.title, ...receipt },
+          ...(order.savesCard && { setup_future_usage: 'off_session' as const }),
+        },
+        success_url: order.successUrl,
+        cancel_url: order.cancelUrl,
+      }
+      return ofSession(await asked(() => withKey(key, (idempotencyKey) => stripe.checkout.sessions.create(session, { idempotencyKey }))))
     },
 
     async readCheckout({ checkoutId, objectId }) {
@@ -91,12 +93,26 @@ export function createStripeGateway(options: StripeOptions): Gateway {
       return intent.status.startsWith('requires_') ? ofIntent(intent) : null
     },
 
+    async closeCheckout({ checkoutId, objectId }) {
+      try {
+        if (checkoutId !== null) await asked(() => stripe.checkout.sessions.expire(checkoutId))
+        else if (objectId !== null) await asked(() => stripe.paymentIntents.cancel(objectId, { cancellation_reason: 'abandoned' }))
+      } catch (error) {
+        // Stripe refuses what is closed or paid already.
+        if (!(error instanceof FareboxError && error.refusal.code === 'payment_refused')) throw error
+      }
+    },
+
     async readPayment(objectId) {
       const intent = await asked(() => orNull(stripe.paymentIntents.retrieve(objectId, { expand: ['latest_charge'] })))
       if (!intent) return null
       const charge = typeof intent.latest_charge === 'object' ? intent.latest_charge : null
-      const disputes = charge?.disputed ? await asked(() => stripe.disputes.list({ payment_intent: objectId, limit: PAGE })) : null
-      return fromStripe(intent, charge, disputes?.data ?? [])
+      const of = { payment_intent: objectId, limit: PAGE }
+      // Those that failed do not count, whatever the charge says of them.
+      const refunds =
+        charge && charge.amount_refunded > 0 ? await asked(() => stripe.refunds.list(of).autoPagingToArray({ limit: 1_000 })) : []
+      const disputes = charge?.disputed ? (await asked(() => stripe.disputes.list(of))).data : []
+      return fromStripe(intent, charge, disputes, refunds)
     },
 
     async resolve(subject): Promise<Subject> {
@@ -116,16 +132,19 @@ export function createStripeGateway(options: StripeOptions): Gateway {
       return { kind: 'expired', checkoutId: session.id, paymentId: markOf(session, PAYMENT_MARK, 'payment') }
     },
 
-    async refund({ objectId, amount, paymentId, key }) {
-      const metadata = { [PAYMENT_MARK]: toWireId('payment', paymentId) }
+    async refund({ refundId, objectId, amount, paymentId, isRepeated }) {
+      // Stripe forgets keys after a day; the mark stays.
+      const known = isRepeated ? await asked(() => refundMarked(stripe, objectId, refundId)) : null
+      if (known) return refundFromStripe(known)
+      const metadata = { [PAYMENT_MARK]: toWireId('payment', paymentId), [REFUND_MARK]: refundId }
       const part = amount === null ? {} : { amount: Number(amount) }
-      const refund = await asked(() => stripe.refunds.create({ payment_intent: objectId, ...part, metadata }, { idempotencyKey: key }))
-      return { id: refund.id, amount: BigInt(refund.amount) }
+      const key = { idempotencyKey: `farebox-refund-${refundId}` }
+      return refundFromStripe(await asked(() => stripe.refunds.create({ payment_intent: objectId, ...part, metadata }, key)))
     },
 
     async cards(customerId) {
-      const methods = await asked(() => stripe.paymentMethods.list({ customer: customerId, type: 'card', limit: PAGE }))
-      return methods.data.flatMap(({ id, card }) =>
+      const methods = await asked(() => orNull(stripe.paymentMethods.list({ customer: customerId, type: 'card', limit: PAGE })))
+      return (methods?.data ?? []).flatMap(({ id, card }) =>
         card?.fingerprint ? [{ methodId: id, fingerprint: card.fingerprint, card: `${card.brand} ${card.last4}` }] : [],
       )
     },
@@ -235,8 +254,24 @@ async function cancelIntent(stripe: Stripe, objectId: string): Promise<boolean> 
   }
 }
 
-function raise(error: unknown): never {
-  throw error
+async function refundMarked(stripe: Stripe, objectId: string, refundId: string): Promise<Stripe.Refund | null> {
+  for await (const refund of stripe.refunds.list({ payment_intent: objectId, limit: PAGE })) {
+    if (refund.metadata?.[REFUND_MARK] === refundId) return refund
+  }
+  return null
+}
+
+/**
+ * Makes something once, however often it is asked for within a day. A failure of Stripe's own is kept for its key just as long: then it
+ * is made under another one. Only for what may be there twice.
+ */
+async function withKey<T>(key: string, create: (key: string) => Promise<T>): Promise<T> {
+  try {
+    return await create(key)
+  } catch (error) {
+    if (!(error instanceof Stripe.errors.StripeAPIError)) throw error
+    return create(`${key}-${randomUUID()}`)
+  }
 }
 
 function* given(id: string | null): Generator<string> {

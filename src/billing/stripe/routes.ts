@@ -26,6 +26,8 @@ export async function stripeRoutes(app: FastifyInstance, services: WebhookServic
       const body = request.body ?? Buffer.alloc(0)
       const event = readEvent(body, request.headers['stripe-signature'], services.secrets, Date.now())
       const isNew = await services.inbox.receive(event)
+      if (isNew && event.unreadable)
+        request.log.error({ event: event.id, reason: event.unreadable }, 'an event cannot be read: somebody has to look at it')
       if (isNew && event.subject !== null) services.processSoon()
       return { received: true }
     },

@@ -1,12 +1,32 @@
 import type Stripe from 'stripe'
 
+/** What an event is about, and why a person has to look at it where that cannot be read. */
+export function concernOf(event: Stripe.Event): { readonly subject: string | null; readonly unreadable: string | null } {
+  const subject = subjectOf(event)
+  const isKnown = subject !== null || !isWatched(event.type) || isOfNobody(event.data.object as Subjects)
+  return { subject, unreadable: isKnown ? null : 'what it is about cannot be read' }
+}
+
+/** What leads to the payment, subscription or invoice behind an object of Stripe's. */
+interface Subjects {
+  readonly object?: unknown
+  readonly payment_intent?: unknown
+  readonly subscription?: unknown
+  readonly mode?: unknown
+}
+
+/** A card that is saved, or a charge that was made without a PaymentIntent: none of ours. */
+function isOfNobody({ mode, payment_intent: intent }: Subjects): boolean {
+  return mode === 'setup' || intent === null
+}
+
 /**
  * What an event is about, as an id that `resolve` understands: mostly the PaymentIntent, a subscription or an invoice, the page where
  * there is none of them yet. Null for everything that moves no credits.
  */
 export function subjectOf(event: Stripe.Event): string | null {
   if (!isWatched(event.type)) return null
-  const object = event.data.object as { object?: unknown; payment_intent?: unknown; subscription?: unknown; mode?: unknown }
+  const object = event.data.object as Subjects
   switch (object.object) {
     case 'payment_intent':
     case 'subscription':

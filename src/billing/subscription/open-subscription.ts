@@ -1,8 +1,8 @@
 import { fail } from '../../kernel/errors.ts'
-import { ownerOf, type Wallet } from '../../ledger/wallet.ts'
+import type { Wallet } from '../../ledger/wallet.ts'
+import { withCustomer } from '../customers.ts'
 import type { Checkout, Gateway } from '../gateway.ts'
 import type { PaymentReads } from '../payments-prisma.ts'
-import { customerOf } from '../purchase.ts'
 import type { SubscriptionGateway } from './gateway.ts'
 import type { Plan } from './plan.ts'
 import type { PlanStore } from './plans-prisma.ts'
@@ -54,12 +54,13 @@ export async function openSubscription(
   if (subscription.status !== 'pending') return null
   refuseOthers(gateway, subscription)
   if (checkoutId !== null) return gateway.readCheckout({ checkoutId, objectId: null })
-  const customerId = await customerOf(ports, walletId, ownerOf(wallet))
-  await billing.closePages(customerId, subscriptionId)
   const priceId = await priceOf(ports, plan)
-  const page = await billing.openPage({ subscriptionId, walletId, customerId, priceId, title: plan.name, ...urls })
-  if (await ports.subscriptions.linkCheckout(subscription, page.checkoutId)) return page
-  // It gave way to another one while its page was being opened.
-  await billing.closePages(customerId, null)
-  return null
+  return withCustomer(ports, wallet, async (customerId) => {
+    await billing.closePages(customerId, subscriptionId)
+    const page = await billing.openPage({ subscriptionId, walletId, customerId, priceId, title: plan.name, ...urls })
+    if (await ports.subscriptions.linkCheckout(subscription, page.checkoutId)) return page
+    // It gave way to another one while its page was being opened.
+    await billing.closePages(customerId, null)
+    return null
+  })
 }

@@ -224,7 +224,7 @@ export function subscriptionRoutes(app: FastifyInstance, services: SubscriptionS
       const { objectId } = subscription
       if (objectId === null) {
         await syncUnpaidPage({ lane, subscriptions }, subscription.id, null, `subscription:${request.id}`)
-        const customerId = await orders.findCustomer(subscription.walletId, gateway.provider)
+        const customerId = await orders.findCustomer(subscription.walletId, gateway)
         if (customerId !== null) await billing.closePages(customerId, null)
       } else {
         await billing.cancel(objectId, (request.body?.at_period_end ?? true) ? 'period_end' : 'now')

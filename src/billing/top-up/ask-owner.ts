@@ -31,7 +31,7 @@ export function askOwner(draft: Draft, attempt: Payment, order: Order | null): v
 export async function openAction(ports: TopUpPorts, { walletId, actionId }: TopUp): Promise<number | null> {
   const { gateway, orders, returnUrl } = ports
   const payment = actionId === null ? null : await orders.find(actionId)
-  const customerId = await orders.findCustomer(walletId, gateway.provider)
+  const customerId = await orders.findCustomer(walletId, gateway)
   if (payment?.status !== 'pending' || customerId === null) return null
   if (returnUrl === null) {
     ports.log.warn({ walletId }, 'CHECKOUT_RETURN_URL is not set: there is no page on which the owner could pay')

@@ -34,7 +34,7 @@ export async function attemptTopUp(ports: TopUpPorts, walletId: string): Promise
   const payment = begun.attempt && (await orders.find(begun.attempt.paymentId))
   if (!begun.attempt || payment?.status !== 'pending') return null
   if (payment.provider !== provider || payment.livemode !== livemode) throw new Error('an attempt that began at another payment provider')
-  const customerId = await orders.findCustomer(walletId, provider)
+  const customerId = await orders.findCustomer(walletId, gateway)
   const { payment_method: methodId } = cardOf(payment)
   if (customerId === null || methodId === undefined) throw new Error('an attempt without an account or a card')
   const { id: paymentId, currency, amount, createdAt } = payment

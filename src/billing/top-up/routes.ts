@@ -9,16 +9,16 @@ import type { Answer, Outcome } from '../../ledger/command.ts'
 import type { Lane } from '../../ledger/lane.ts'
 import { decided, walletRef } from '../../ledger/operation.ts'
 import { accessOf, callerOf, sendAnswer } from '../../ledger/routes.ts'
-import { ownerOf, type Wallet } from '../../ledger/wallet.ts'
+import type { Wallet } from '../../ledger/wallet.ts'
 import type { PriceBookKeeper } from '../../pricing/price-book.ts'
 import type { WalletReads } from '../../wallets/reads-prisma.ts'
 import { walletParams } from '../../wallets/schemas.ts'
+import { withCustomer } from '../customers.ts'
 import type { Card, Gateway } from '../gateway.ts'
 import { formatMoney } from '../money.ts'
 import type { PackageStore } from '../packages-prisma.ts'
 import type { PaymentReads } from '../payments-prisma.ts'
 import { priceOrder } from '../price-order.ts'
-import { customerOf } from '../purchase.ts'
 import { type ReturnRules, returnUrl } from '../return-url.ts'
 import { ownUrl } from '../routes.ts'
 import type { TopUpReads } from './reads-prisma.ts'
@@ -55,7 +55,7 @@ export function topUpRoutes(app: FastifyInstance, services: TopUpServices): void
   }
 
   async function cardsOf(wallet: Wallet, gateway: Gateway) {
-    const customerId = await services.orders.findCustomer(wallet.id, gateway.provider)
+    const customerId = await services.orders.findCustomer(wallet.id, gateway)
     return customerId === null ? [] : gateway.cards(customerId)
   }
 
@@ -99,8 +99,9 @@ export function topUpRoutes(app: FastifyInstance, services: TopUpServices): void
       const successUrl = returnUrl(services.returns, body.success_url, '/success_url', own, gateway.provider)
       const cancelUrl = returnUrl(services.returns, body.cancel_url ?? body.success_url, '/cancel_url', own, gateway.provider)
       const wallet = await findWallet(request, request.params.wallet)
-      const customerId = await customerOf({ gateway, orders: services.orders }, wallet.id, ownerOf(wallet))
-      const page = await gateway.openCardPage({ walletId: wallet.id, customerId, currency: body.currency, successUrl, cancelUrl })
+      const page = await withCustomer({ gateway, orders: services.orders }, wallet, (customerId) =>
+        gateway.openCardPage({ walletId: wallet.id, customerId, currency: body.currency, successUrl, cancelUrl }),
+      )
       return reply.code(201).send({ url: page.url, expires_at: toWireTimeOrNull(page.expiresAt) })
     },
   )

@@ -8,8 +8,13 @@ export interface Answer {
 
 interface Entry {
   readonly request: string
+  /** Seconds. */
+  readonly at: number
   answer: Answer | null
 }
+
+/** Stripe removes keys once they are a day old, and then a request is a new one. */
+const KEPT_SECONDS = 86_400
 
 /** Keys and the answers that were given for them. What never began to be carried out leaves no trace. */
 export interface Idempotency {
@@ -19,13 +24,14 @@ export interface Idempotency {
   finish(key: string, answer: Answer | null): void
 }
 
-export function createIdempotency(): Idempotency {
+/** @param now seconds */
+export function createIdempotency(now: () => number): Idempotency {
   const entries = new Map<string, Entry>()
   return {
     begin(key, request) {
       const entry = entries.get(key)
-      if (entry === undefined) {
-        entries.set(key, { request, answer: null })
+      if (entry === undefined || now() - entry.at > KEPT_SECONDS) {
+        entries.set(key, { request, at: now(), answer: null })
         return null
       }
       if (entry.request !== request)

@@ -31,7 +31,7 @@ export interface Server {
 }
 
 export async function listen(world: World, faults: Faults, requests: RequestRecord[]): Promise<Server> {
-  const keys = createIdempotency()
+  const keys = createIdempotency(() => world.clock.now())
   const server = createServer((req, res) => {
     // A client that went away has nothing to be told.
     answer({ world, faults, requests, keys }, req, res).catch(() => res.destroy())

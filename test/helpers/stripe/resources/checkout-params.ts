@@ -40,6 +40,7 @@ export const sessionShape = {
   billing_address_collection: p.ignored.optional(),
   payment_method_collection: p.ignored.optional(),
   allow_promotion_codes: p.ignored.optional(),
+  adaptive_pricing: z.strictObject({ enabled: z.literal('false') }).optional(),
   automatic_tax: z.strictObject({ enabled: z.literal('false') }).optional(),
   submit_type: p.ignored.optional(),
   locale: p.ignored.optional(),
