@@ -343,6 +343,33 @@ t.test('what a card did is remembered of that card', async (t) => {
   await sound(t, billing)
 })
 
+t.test('while a declined card is left alone, falling credits tell nobody', async (t) => {
+  const billing = await createBilling(t)
+  const { service } = billing
+  const wallet = await walletWithCard(billing, '50', 'declined')
+  await set(billing, wallet)
+  await service.rooms.billing.runTopUps()
+  const waiting = async () => (await service.query('select id from outbox where published_at is null')).length
+  t.equal(await waiting(), 1)
+  for (let i = 0; i < 3; i += 1) {
+    await service.made('/v1/grants', { wallet, kind: 'bonus', amount: '100' })
+    await service.made('/v1/charges', { wallet, amount: '100' })
+  }
+  await service.made('/v1/grants', { wallet, kind: 'bonus', amount: '100' })
+  t.equal(await waiting(), 1)
+
+  // There is enough when the card may be tried again: it is tried when there is not.
+  await hurry(billing)
+  await service.rooms.billing.runTopUps()
+  t.equal(await waiting(), 0)
+  t.equal(attempts(billing).length, 1)
+  await service.made('/v1/charges', { wallet, amount: '100' })
+  await service.rooms.billing.runTopUps()
+  t.equal(attempts(billing).length, 2)
+  t.match(await read(billing, wallet), { status: 'active', failures: 2 })
+  await sound(t, billing)
+})
+
 t.test('a card that is declined after another one was set counts against itself', async (t) => {
   const billing = await createBilling(t)
   const { service } = billing

@@ -5,8 +5,8 @@ import type { Outcome } from '../../ledger/command.ts'
 import type { Payment, Provider } from '../payment.ts'
 import { payments } from '../payment.ts'
 import { addOrder, type Order } from '../place-order.ts'
-import { addDecline, FAILURES_MAX, failuresOf, forgive, retryAt } from './decline.ts'
-import { isWanted, needsTopUp, putTopUp, spentIn, stopped, type TopUp, tellWhenReady, topUps } from './top-up.ts'
+import { addDecline, FAILURES_MAX, failuresOf, forgive } from './decline.ts'
+import { isResting, isWanted, needsTopUp, putTopUp, spentIn, stopped, type TopUp, tellWhenReady, topUps } from './top-up.ts'
 
 export interface StartInput {
   readonly walletId: string
@@ -43,10 +43,14 @@ export function startTopUp(draft: Draft, input: StartInput): Attempt | null {
   if (topUp.inFlightId !== null) return { paymentId: topUp.inFlightId, isWanted: isWanted(topUp, draft.wallet(walletId)) }
   settle(draft, walletId)
   const wallet = draft.wallet(walletId)
-  if (!needsTopUp(topUp, wallet)) return null
   // However it came to be told: a card that was declined is left alone for as long as it has to be.
-  if ((retryAt(topUp.declines, topUp.fingerprint) ?? 0) > draft.now) {
-    tellWhenReady(draft, topUp)
+  if (isResting(topUp, draft.now)) {
+    if (topUp.status === 'active') tellWhenReady(draft, topUp)
+    return null
+  }
+  if (!needsTopUp(topUp, wallet)) {
+    // Its card may be tried again, so the wallet is armed again.
+    if (topUp.status === 'active' && wallet.topUpThreshold === null) putTopUp(draft, topUp)
     return null
   }
   // It was set anew since: what is not wanted any more is not bought.

@@ -49,17 +49,28 @@ export function spentIn(topUp: TopUp, now: Instant): { start: Instant; spent: bi
   return over ? { start: now, spent: 0n } : { start: periodStart, spent: periodSpent }
 }
 
-/** Stores a top-up and arms its wallet, or disarms it. What is to be done of it already is told of: once the card may be tried, or its page at once. */
+/**
+ * Stores a top-up and arms its wallet, or disarms it. What is to be done of it already is told of. While a declined card is left alone its
+ * wallet is not armed: credits that rise and fall a thousand times until then are told of once, when the card may be tried.
+ */
 export function putTopUp(draft: Draft, topUp: TopUp): void {
-  const { walletId } = topUp
+  const { walletId, status, inFlightId } = topUp
   draft.put(topUps, { ...topUp, updatedAt: draft.now })
-  const armed = topUp.status === 'active' ? topUp.threshold : null
+  const isActive = status === 'active'
+  const armed = isActive && !isResting(topUp, draft.now) ? topUp.threshold : null
   if (draft.wallet(walletId).topUpThreshold !== armed) draft.putWallet({ ...draft.wallet(walletId), topUpThreshold: armed })
-  if (needsTopUp(topUp, draft.wallet(walletId))) tellWhenReady(draft, topUp)
+  const isWaiting = isActive && inFlightId === null && armed === null
+  if (isWaiting || needsTopUp(topUp, draft.wallet(walletId))) tellWhenReady(draft, topUp)
   else if (wantsPage(topUp)) draft.tell({ topic: TOP_UP_TOPIC, walletId, payload: {} })
 }
 
-/** Tells of a wallet that needs a top-up, to be acted on as soon as its card may be tried. */
+/** Whether the card was declined and may not be tried yet. */
+export function isResting({ declines, fingerprint }: TopUp, now: Instant): boolean {
+  const notBefore = retryAt(declines, fingerprint)
+  return notBefore !== null && notBefore > now
+}
+
+/** Tells of a wallet that is to be looked at as soon as its card may be tried. */
 export function tellWhenReady(draft: Draft, { walletId, declines, fingerprint }: TopUp): void {
   const notBefore = retryAt(declines, fingerprint)
   draft.tell({ topic: TOP_UP_TOPIC, walletId, payload: {}, ...(notBefore !== null && notBefore > draft.now && { notBefore }) })
