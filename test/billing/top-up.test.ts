@@ -274,6 +274,32 @@ t.test('what is set anew while an attempt is being priced is what it buys', asyn
   await sound(t, billing)
 })
 
+t.test('the same amount of another currency that is set meanwhile is bought in that one', async (t) => {
+  const billing = await createBilling(t)
+  const { service } = billing
+  const rate = { currency: 'EUR', purpose: 'purchase', credits_per_unit: '120', reason: 'x' }
+  await service.made('/v1/admin/exchange-rates', rate, { key: service.adminKey })
+  const wallet = await walletWithCard(billing, '50')
+  const settings = { threshold: '100', amount: '25.00', cap: { amount: '100', days: 30 } }
+  await set(billing, wallet, { ...settings, currency: 'USD' })
+  const { packages } = service.rooms.billing
+  const { inForce } = packages
+  let once = true
+  t.intercept(packages, 'inForce', {
+    async value(at: Date) {
+      const onSale = await inForce(at)
+      if (once) {
+        once = false
+        await set(billing, wallet, { ...settings, currency: 'EUR' })
+      }
+      return onSale
+    },
+  })
+  for (let i = 0; i < 2; i += 1) await service.rooms.billing.runTopUps()
+  t.match((await service.get(`/v1/wallets/${wallet}/payments`)).body.data, [{ amount: '25.00', currency: 'EUR', status: 'paid' }])
+  await sound(t, billing)
+})
+
 t.test('what cannot be set is refused', async (t) => {
   const billing = await createBilling(t)
   const { service } = billing
@@ -497,6 +523,24 @@ t.test('an old attempt is looked for before it is sent again', async (t) => {
     t.equal(await balanceOf(billing, wallet), '5550')
     t.equal(new Set(attempts(billing).map(({ idempotencyKey }) => idempotencyKey)).size, 2)
     t.match((await billing.service.get(`/v1/wallets/${wallet}/payments`)).body.data, [{ status: 'paid' }, { status: 'failed' }])
+    await sound(t, billing)
+  })
+  await t.test('what was given up and is charged all the same counts for the cap', async (t) => {
+    const { billing, wallet, run } = await begin('drop')
+    await age(billing, '24 hours')
+    await run()
+    await run()
+    const { data } = (await billing.service.get(`/v1/wallets/${wallet}/payments?status=failed`)).body
+    const [customer] = billing.stripe.controls.rows('customers')
+    const { card } = await read(billing, wallet)
+    const made = await atStripe(billing, 'payment_intents', {
+      ...{ amount: '4500', currency: 'usd', customer: customer?.id ?? '', confirm: 'true', off_session: 'true' },
+      ...{ payment_method: card.payment_method_id, 'metadata[farebox_wallet]': wallet, 'metadata[farebox_payment]': data[0].id },
+    })
+    t.equal(made.status, 'succeeded')
+    await told(billing)
+    t.equal(await balanceOf(billing, wallet), '11050')
+    t.match(await read(billing, wallet), { status: 'active', cap: { spent: '90.00' } })
     await sound(t, billing)
   })
   await t.test('one that is switched off is not sent again', async (t) => {

@@ -11,7 +11,7 @@ import { isResting, isWanted, needsTopUp, putTopUp, spentIn, stopped, type TopUp
 export interface StartInput {
   readonly walletId: string
   /** As it was when its order was priced. */
-  readonly priced: Pick<TopUp, 'package' | 'amount'>
+  readonly priced: Pick<TopUp, 'package' | 'amount' | 'currency'>
   /** What its package or amount comes to now; a refusal where that is not sold. */
   readonly order: Outcome<Order>
   readonly provider: Provider
@@ -54,7 +54,8 @@ export function startTopUp(draft: Draft, input: StartInput): Attempt | null {
     return null
   }
   // It was set anew since: what is not wanted any more is not bought.
-  if (topUp.package !== input.priced.package || topUp.amount !== input.priced.amount) {
+  const { priced } = input
+  if (topUp.package !== priced.package || topUp.amount !== priced.amount || topUp.currency !== priced.currency) {
     draft.tell({ topic: TOP_UP_TOPIC, walletId, payload: {} })
     return null
   }
@@ -91,7 +92,9 @@ export type Ending = 'declined' | 'authentication_required' | 'abandoned'
 export function endAttempt(draft: Draft, payment: Payment, ending: Ending): void {
   const topUp = draft.get(topUps, payment.walletId, payment.walletId)
   if (!topUp) return
-  if (payment.status === 'paid') putPaid(draft, topUp, payment)
+  const isAwaited = topUp.inFlightId === payment.id || topUp.actionId === payment.id
+  if (payment.status === 'paid' && isAwaited) putPaid(draft, topUp, payment)
+  else if (payment.status === 'paid') countLate(draft, topUp, payment)
   else if (topUp.inFlightId === payment.id) putFailed(draft, topUp, payment, ending)
   else if (topUp.actionId === payment.id) putTopUp(draft, { ...topUp, actionId: null, actionUrl: null })
 }
@@ -99,7 +102,6 @@ export function endAttempt(draft: Draft, payment: Payment, ending: Ending): void
 function putPaid(draft: Draft, topUp: TopUp, payment: Payment): void {
   // Whoever paid in person has shown that the card is theirs.
   const isAction = topUp.actionId === payment.id
-  if (topUp.inFlightId !== payment.id && !isAction) return
   const fingerprint = cardOf(payment).fingerprint ?? topUp.fingerprint
   const declines = forgive(topUp.declines, fingerprint)
   const inFlightId = isAction ? topUp.inFlightId : null
@@ -107,6 +109,14 @@ function putPaid(draft: Draft, topUp: TopUp, payment: Payment): void {
   const isRevived = isCardsFault && fingerprint === topUp.fingerprint
   const action = isAction || isRevived ? { actionId: null, actionUrl: null } : {}
   putTopUp(draft, { ...topUp, ...action, ...(isRevived && { status: 'active', stoppedReason: null }), declines, inFlightId })
+}
+
+/** An attempt that was given up and has been charged all the same counts for the cap. */
+function countLate(draft: Draft, topUp: TopUp, { origin, currency, amount, metadata }: Payment): void {
+  const isAttempt = origin === 'top_up' && cardOf({ metadata }).payment_method !== undefined
+  if (!isAttempt || currency !== topUp.currency) return
+  const { start, spent } = spentIn(topUp, draft.now)
+  putTopUp(draft, { ...topUp, periodStart: start, periodSpent: spent + amount })
 }
 
 /** What a card did counts against that card, and stops the top-up only where it is still the one. */
