@@ -12,6 +12,7 @@ import { billingRoutes } from './billing/routes.ts'
 import { sandboxRoutes } from './billing/sandbox/routes.ts'
 import { stripeRoutes } from './billing/stripe/routes.ts'
 import { planAdminRoutes } from './billing/subscription/admin/routes.ts'
+import { subscriptionGuard } from './billing/subscription/keep-open.ts'
 import { subscriptionRoutes } from './billing/subscription/routes.ts'
 import { topUpRoutes } from './billing/top-up/routes.ts'
 import { chargeRoutes } from './charges/routes.ts'
@@ -53,7 +54,7 @@ export async function buildApp(config: Config, rooms: Rooms, logger: Logger): Pr
     const { lane, operations } = rooms
     operationRoutes(v1, [...operations.batchable, ...operations.others], lane)
     batchRoutes(v1, operations.batchable, lane, rooms.metrics.refused)
-    walletRoutes(v1, { lane, reads: rooms.walletReads, grantReads: rooms.grantReads })
+    walletRoutes(v1, { lane, reads: rooms.walletReads, grantReads: rooms.grantReads, closeGuards: [subscriptionGuard] })
     reservationRoutes(v1, { reads: rooms.reservationReads, walletReads: rooms.walletReads, check: rooms.check })
     chargeRoutes(v1, { lane, reads: rooms.chargeReads, prices: rooms.prices, estimate: rooms.estimate, onRefused: rooms.metrics.refused })
     pricingRoutes(v1, { store: rooms.priceStore, keeper: rooms.prices })

@@ -148,7 +148,7 @@ export function authRoutes(app: FastifyInstance, services: { readonly store: Key
         tags: ['Tokens'],
         summary: 'Make a short-lived token for a person',
         description:
-          'For browsers, which never hold an API key. It reads the wallets of the owner `user:<sub>` of this client and nothing else.',
+          'For browsers, which never hold an API key. It reads the wallets of the owner `user:<sub>` of this client and pays for them: orders, saved cards, top-ups, subscriptions, promotion codes. It spends no credits, and reaches nothing of anybody else.',
         body: wire.tokenBody,
         response: { 201: wire.tokenObject, ...problemResponses([400, 401, 403, 409, 413, 415, 503]) },
       },

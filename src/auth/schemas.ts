@@ -43,7 +43,7 @@ export const tokenBody = z
     sub: z
       .string()
       .regex(SUBJECT_PATTERN, 'must be 1 to 128 letters, digits or . _ @ + -')
-      .meta({ description: 'The person: the token reads the wallets of the owner `user:<sub>`', example: 'alice' }),
+      .meta({ description: 'The person: the token reads and pays for the wallets of the owner `user:<sub>`', example: 'alice' }),
     ttl_seconds: z.int().min(TOKEN_TTL_SECONDS_MIN).max(TOKEN_TTL_SECONDS_MAX).default(TOKEN_TTL_SECONDS_DEFAULT),
   })
   .meta({ id: 'TokenRequest' })

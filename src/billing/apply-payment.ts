@@ -1,7 +1,7 @@
-import { burnOrder, spendFree, sum } from '../grants/burn.ts'
+import { burnOrder, spendFree, spendFrom, sum } from '../grants/burn.ts'
 import { giveBack, type TakenPart, takeFromEnd } from '../grants/give-back.ts'
-import { free, type Grant, grants, putGrant } from '../grants/grant.ts'
-import { addGrant, fits, roomFor } from '../grants/issue.ts'
+import { free, type Grant, grants } from '../grants/grant.ts'
+import { fits, giveGrant, roomFor } from '../grants/issue.ts'
 import { settle } from '../grants/settle.ts'
 import { type Micro, min } from '../kernel/credits.ts'
 import { refusal } from '../kernel/errors.ts'
@@ -90,24 +90,18 @@ function fulfil(draft: Draft, payment: Payment): Outcome<Payment> {
   const first = draft.get(firstPayments, walletId, walletId)
   const redemption = payment.redemptionId === null ? undefined : draft.get(redemptions, walletId, payment.redemptionId)
   // Another order may have used the promotion since, or been the first.
-  const isUnused = redemption !== undefined && redemption.redeemedAt === null
-  const promotion = isUnused ? payment.promotion : 0n
+  const isDue = redemption !== undefined && redemption.redeemedAt === null && !(redemption.firstPurchaseOnly && first)
+  const promotion = isDue ? payment.promotion : 0n
   const bonus = payment.bonus - payment.promotion + promotion + (first ? 0n : payment.firstBonus)
   const room = roomFor(draft, walletId, credits + bonus)
   if (!room.ok) return room
   if (!first) draft.put(firstPayments, { walletId, id: walletId, paymentId: payment.id, paidAt: payment.paidAt ?? draft.now })
   const costBasis = JSON.stringify({ amount: formatMoney(payment.amount, payment.currency), currency: payment.currency })
-  const issue = (kind: 'purchase' | 'bonus', amount: Micro, basis: string | null) => {
-    const reference = toWireId('payment', payment.id)
-    const grant = addGrant(draft, { id: draft.nextId(), walletId, kind, amount, costBasis: basis, source: payment.objectId, reference })
-    const counterAccount = kind === 'purchase' ? 'purchases' : 'promotions'
-    post(draft, { walletId, kind: 'grant', amount, counterAccount, draws: [{ grantId: grant.id, amount }], reference })
-    return grant
-  }
-  const bought = issue('purchase', credits, costBasis)
-  const extra = bonus > promotion ? issue('bonus', bonus - promotion, null) : null
   const of = { source: payment.objectId, reference: toWireId('payment', payment.id), paymentId: payment.id }
-  const gift = isUnused && promotion > 0n ? grantPromotion(draft, redemption, promotion, of).grant : null
+  const common = { walletId, source: of.source, reference: of.reference }
+  const bought = giveGrant(draft, { ...common, kind: 'purchase', amount: credits, costBasis })
+  const extra = bonus > promotion ? giveGrant(draft, { ...common, kind: 'bonus', amount: bonus - promotion }) : null
+  const gift = isDue && promotion > 0n ? grantPromotion(draft, redemption, promotion, of).grant : null
   settle(draft, walletId)
   const grantIds = { grantId: bought.id, bonusGrantId: extra?.id ?? null, promotionGrantId: gift?.id ?? null }
   return done({ ...payment, status: 'paid', bonus, promotion, ...grantIds })
@@ -135,16 +129,7 @@ function takeFromOwn(draft: Draft, payment: Payment, amount: Micro): Draw[] {
     .map((id) => (id === null ? undefined : draft.get(grants, payment.walletId, id)))
     .filter((grant): grant is Grant => grant !== undefined && free(grant) > 0n)
     .sort(burnOrder)
-  const draws: Draw[] = []
-  let left = amount
-  for (const grant of own) {
-    const part = min(free(grant), left)
-    if (part === 0n) break
-    putGrant(draft, { ...grant, remaining: grant.remaining - part })
-    draws.push({ grantId: grant.id, amount: part })
-    left -= part
-  }
-  return draws
+  return spendFrom(draft, own, amount)
 }
 
 /** Gives back what was taken, last taken first: a dispute that was won leaves nothing behind. */

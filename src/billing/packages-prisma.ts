@@ -27,6 +27,11 @@ export function packageStore(prisma: PrismaClient) {
       return rows.map(fromPrisma).sort((a, b) => (a.credits < b.credits ? -1 : a.credits > b.credits ? 1 : a.package < b.package ? -1 : 1))
     },
 
+    /** What a version is called; its name never changes. */
+    async nameOf(versionId: string): Promise<string | null> {
+      return (await prisma.packageVersion.findUnique({ where: { id: versionId }, select: { name: true } }))?.name ?? null
+    },
+
     /** All versions, newest first. @param before only those older than this id */
     async history(named: string | undefined, before: string | null, limit: number): Promise<RecordedPackage[]> {
       const rows = await prisma.packageVersion.findMany({

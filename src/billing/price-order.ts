@@ -1,5 +1,5 @@
 import { MICRO_PER_CREDIT } from '../kernel/credits.ts'
-import { refusal } from '../kernel/errors.ts'
+import { about, refusal } from '../kernel/errors.ts'
 import { floor, multiply, ratioOf, scale } from '../kernel/ratio.ts'
 import type { Instant } from '../kernel/time.ts'
 import { done, type Outcome, refuse } from '../ledger/command.ts'
@@ -21,23 +21,27 @@ const UNITS_MAX = 10_000n
 export function priceOrder(wanted: Wanted, packages: readonly Package[], book: PriceBook, at: Instant): Outcome<Order> {
   if ('package' in wanted) {
     const found = packages.find((one) => one.package === wanted.package && one.enabled)
-    if (!found) return refuse(refusal('package_not_sold', `No package "${wanted.package}" is on sale.`))
+    if (!found) return refuse(about('/package', refusal('package_not_sold', `No package "${wanted.package}" is on sale.`)))
     return done(plain({ ...found, packageVersionId: found.id }))
   }
   const { currency } = wanted
   const rate = inForce(book.exchangeRates.get(rateKey(currency, 'purchase')), at)
-  if (!rate) return refuse(refusal('rate_missing', `Credits are not sold for ${currency}.`))
+  if (!rate) return refuse(about('/currency', refusal('rate_missing', `Credits are not sold for ${currency}.`)))
   const amount = parseMoney(wanted.amount, currency)
-  if (amount === null) return refuse(refusal('amount_not_payable', `/amount ${tooManyDecimals(currency)}.`))
+  if (amount === null) return notPayable(`An amount ${tooManyDecimals(currency)}.`)
   const unit = aboutADollar(currency)
   if (amount < UNITS_MIN * unit || amount > UNITS_MAX * unit) {
     const bounds = `${formatMoney(UNITS_MIN * unit, currency)} to ${formatMoney(UNITS_MAX * unit, currency)} ${currency}`
-    return refuse(refusal('amount_not_payable', `An order is for ${bounds}.`))
+    return notPayable(`An order is for ${bounds}.`)
   }
   // Rounded down: nobody is sold more than was paid for.
   const credits = floor(scale(multiply(ratioOf(formatMoney(amount, currency)), ratioOf(rate.creditsPerUnit)), MICRO_PER_CREDIT))
-  if (credits === 0n) return refuse(refusal('amount_not_payable', 'This buys less than a millionth of a credit.'))
+  if (credits === 0n) return notPayable('This buys less than a millionth of a credit.')
   return done(plain({ packageVersionId: null, currency, amount, credits, bonus: 0n }))
+}
+
+function notPayable(why: string): Outcome<Order> {
+  return refuse(about('/amount', refusal('amount_not_payable', why)))
 }
 
 function plain({ packageVersionId, currency, amount, credits, bonus }: Omit<Order, 'firstBonus' | 'promotion' | 'redemptionId'>): Order {

@@ -1,8 +1,7 @@
-import { formatCredits } from '../kernel/credits.ts'
-import { fail } from '../kernel/errors.ts'
+import { about, fail } from '../kernel/errors.ts'
 import { fromWireId } from '../kernel/ids.ts'
 import type { Access } from '../ledger/access.ts'
-import { type Answer, done } from '../ledger/command.ts'
+import { type Answer, done, refuse } from '../ledger/command.ts'
 import type { Lane } from '../ledger/lane.ts'
 import { type Caller, toCommand, walletRef } from '../ledger/operation.ts'
 import type { Wallet } from '../ledger/wallet.ts'
@@ -11,6 +10,7 @@ import type { WalletReads } from '../wallets/reads-prisma.ts'
 import { type CustomerPorts, withCustomer } from './customers.ts'
 import { type Checkout, type CheckoutOrder, refuseOthers } from './gateway.ts'
 import { type PricedPurchase, type Purchase, purchaseOperation } from './operations.ts'
+import { orderTitle } from './order-title.ts'
 import type { PackageStore } from './packages-prisma.ts'
 import type { Payment } from './payment.ts'
 import type { PaymentReads } from './payments-prisma.ts'
@@ -20,7 +20,7 @@ import type { PromotionStore } from './promotion/store-prisma.ts'
 
 export interface PurchasePorts extends CheckoutPorts {
   readonly lane: Pick<Lane, 'submit'>
-  readonly packages: Pick<PackageStore, 'inForce'>
+  readonly packages: Pick<PackageStore, 'inForce' | 'nameOf'>
   readonly orders: CheckoutPorts['orders'] & Pick<PaymentReads, 'find'>
   readonly wallets: Pick<WalletReads, 'find'>
   readonly prices: Pick<PriceBookKeeper, 'current'>
@@ -58,7 +58,11 @@ export async function purchase(ports: PurchasePorts, request: PurchaseRequest): 
   const plain = priceOrder(wanted, onSale, ports.prices.current(), now.getTime())
   const { promotion_code: code } = body
   const claim = code === undefined ? null : await ports.promotions.claim(normalCode(code), wallet.id, true)
-  const order = !plain.ok ? plain : claim && !claim.ok ? claim : done(withBonuses(plain.value, rules, claim?.ok ? claim.value : null))
+  const order = !plain.ok
+    ? plain
+    : claim && !claim.ok
+      ? refuse(about('/promotion_code', claim.refusal))
+      : done(withBonuses(plain.value, rules, claim?.ok ? claim.value : null))
   const priced: PricedPurchase = { ...body, order }
   const answer = await ports.lane.submit(toCommand(purchaseOperation(gateway), caller, key, {}, body, priced))
   if (answer.status >= 400) return { ok: false, answer }
@@ -66,11 +70,17 @@ export async function purchase(ports: PurchasePorts, request: PurchaseRequest): 
   const payment = await orders.find(fromWireId('payment', id) as string)
   if (!payment) throw fail('payment_not_found', 'The order is gone.')
   // Of the order alone: whoever repeats the request after a lost answer has to ask for the very same page.
-  const title = `${formatCredits(payment.credits + payment.bonus)} credits`
+  const title = await titleOf(ports.packages, payment)
   const wishes = { title, email: body.email ?? null, flow: body.flow, successUrl, cancelUrl }
   const checkout = await openCheckout({ gateway, orders }, payment, wallet, wishes)
   const objectId = payment.objectId ?? checkout?.objectId ?? null
   return { ok: true, payment: { ...payment, objectId }, checkout, replayed: answer.replayed }
+}
+
+/** What the page is called that an order is paid on. */
+export async function titleOf(packages: Pick<PackageStore, 'nameOf'>, payment: Payment): Promise<string> {
+  const { packageVersionId } = payment
+  return orderTitle(payment, packageVersionId === null ? null : await packages.nameOf(packageVersionId))
 }
 
 export interface CheckoutPorts extends CustomerPorts {

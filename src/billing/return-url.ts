@@ -1,4 +1,4 @@
-import { FareboxError, fail } from '../kernel/errors.ts'
+import { about, FareboxError, refusal } from '../kernel/errors.ts'
 import type { Provider } from './payment.ts'
 
 export interface ReturnRules {
@@ -22,5 +22,5 @@ export function returnUrl(rules: ReturnRules, asked: string | undefined, pointer
   const { origin } = new URL(url)
   const isAllowed = asked === undefined || rules.allowedOrigins.includes(origin) || (sandbox && origin === new URL(ownUrl).origin)
   if (isAllowed) return url
-  throw fail('return_url_not_allowed', `${pointer.slice(1)}: ${origin} is not among CHECKOUT_RETURN_ORIGINS.`)
+  throw new FareboxError(about(pointer, refusal('return_url_not_allowed', `${origin} is not among CHECKOUT_RETURN_ORIGINS.`)))
 }

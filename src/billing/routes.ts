@@ -26,7 +26,7 @@ export interface BillingServices {
   /** Null where no provider is configured. */
   readonly gateway: Gateway | null
   readonly lane: Pick<Lane, 'submit'>
-  readonly packages: Pick<PackageStore, 'inForce'>
+  readonly packages: Pick<PackageStore, 'inForce' | 'nameOf'>
   readonly orders: PaymentReads
   readonly promotions: Pick<PromotionStore, 'claim' | 'rulesInForce'>
   readonly wallets: Pick<WalletReads, 'find'>

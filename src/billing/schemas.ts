@@ -131,7 +131,11 @@ export const purchaseBody = z
     const byPackage = body.package !== undefined
     const byAmount = body.amount !== undefined || body.currency !== undefined
     if (byPackage === byAmount) {
-      context.addIssue({ code: 'custom', path: ['package'], message: 'name either a package, or an amount and a currency' })
+      context.addIssue({
+        code: 'custom',
+        path: ['package'],
+        message: 'is required unless amount and currency are given, and excludes them',
+      })
     } else if (byAmount && body.amount === undefined) {
       context.addIssue({ code: 'custom', path: ['amount'], message: 'is required with a currency' })
     } else if (byAmount && body.currency === undefined) {
@@ -218,11 +222,15 @@ export const purchaseAnswer = paymentObject
   })
   .meta({ id: 'PurchaseResponse' })
 
-/** @param ownUrl what a path of the sandbox stands behind */
+/** The address of a provider's page; the sandbox's are paths on this service. */
+export function pageUrl(url: string | null, ownUrl: string): string | null {
+  return url?.startsWith('/') ? ownUrl + url : url
+}
+
 export function checkoutToWire(checkout: Checkout | null, ownUrl: string) {
   return (
     checkout && {
-      url: checkout.url?.startsWith('/') ? ownUrl + checkout.url : checkout.url,
+      url: pageUrl(checkout.url, ownUrl),
       client_secret: checkout.clientSecret,
       expires_at: toWireTimeOrNull(checkout.expiresAt),
     }

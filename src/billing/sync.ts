@@ -1,4 +1,4 @@
-import { newId } from '../kernel/ids.ts'
+import { newId, toWireId } from '../kernel/ids.ts'
 import type { Speaker } from '../ledger/book.ts'
 import type { Command } from '../ledger/command.ts'
 import type { Lane } from '../ledger/lane.ts'
@@ -22,6 +22,7 @@ export interface SyncPorts extends InvoiceSyncPorts {
   }
 }
 
+/** `id` is that of the order or subscription on the wire. */
 export type SyncOutcome =
   /** The order or subscription is as the provider says, and whether that was news. */
   | { readonly outcome: 'applied'; readonly changed: boolean; readonly id: string }
@@ -75,7 +76,8 @@ async function ofPayment(ports: SyncPorts, objectId: string, cause: string): Pro
     const invoiceId = state.status === 'paid' ? await gateway.subscriptions?.invoiceOf(objectId) : null
     return invoiceId ? ofInvoice(ports, invoiceId, cause) : { outcome: 'ignored', reason: 'a payment of somebody else' }
   }
-  if (payment.provider !== gateway.provider) return { outcome: 'parked', reason: 'an order at another provider', id: payment.id }
+  if (payment.provider !== gateway.provider)
+    return { outcome: 'parked', reason: 'an order at another provider', id: toWireId('payment', payment.id) }
   return apply(ports, payment, (await isBeyondPaying(gateway, payment, state)) ? { ...state, status: 'failed' } : state, read, cause)
 }
 
@@ -94,7 +96,7 @@ async function expired(ports: SyncPorts, page: { paymentId: string | null; check
   const payment = page.paymentId === null ? null : await ports.orders.find(page.paymentId)
   if (!payment) return { outcome: 'ignored', reason: 'a page of somebody else' }
   const superseded = payment.checkoutId !== null && payment.checkoutId !== page.checkoutId
-  if (superseded || !isUntouched(payment)) return { outcome: 'applied', changed: false, id: payment.id }
+  if (superseded || !isUntouched(payment)) return { outcome: 'applied', changed: false, id: toWireId('payment', payment.id) }
   return leaveUnpaid(ports, payment, cause)
 }
 
@@ -111,7 +113,7 @@ interface Brought {
 
 /** @param state null for a page that was left unpaid */
 async function apply(ports: SyncPorts, payment: Payment, state: ProviderPayment | null, read: bigint, cause: string): Promise<SyncOutcome> {
-  const { id } = payment
+  const id = toWireId('payment', payment.id)
   const answer = await ports.lane.submit(paymentCommand(payment, state, read, { actor: `provider:${payment.provider}`, requestId: cause }))
   if (answer.status < 400) {
     const { changed, wrong } = JSON.parse(answer.body) as Brought

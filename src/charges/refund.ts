@@ -1,8 +1,8 @@
 import { sum } from '../grants/burn.ts'
-import { giveBack, type TakenPart } from '../grants/give-back.ts'
+import { giveBack, type TakenPart, takeFromEnd } from '../grants/give-back.ts'
 import { fits } from '../grants/issue.ts'
 import { settle } from '../grants/settle.ts'
-import { formatCredits, type Micro, min } from '../kernel/credits.ts'
+import { formatCredits, type Micro } from '../kernel/credits.ts'
 import { refusal } from '../kernel/errors.ts'
 import type { Draft } from '../ledger/book.ts'
 import { done, type Outcome, refuse } from '../ledger/command.ts'
@@ -74,17 +74,6 @@ export function refund(
  * then the draws backwards, skipping what earlier refunds gave back.
  */
 function partsToRefund(charge: Charge, amount: Micro): TakenPart[] {
-  const unbacked = collected(charge) - sum(charge.draws)
-  const backwards = [{ grantId: null, amount: unbacked }, ...charge.draws.toReversed()]
-  const parts: TakenPart[] = []
-  let skip = charge.refunded
-  let left = amount
-  for (const draw of backwards) {
-    const skipped = min(skip, draw.amount)
-    const part = min(draw.amount - skipped, left)
-    if (part > 0n) parts.push({ grantId: draw.grantId, amount: part })
-    skip -= skipped
-    left -= part
-  }
-  return parts
+  const drawn = [...charge.draws, { grantId: null, amount: collected(charge) - sum(charge.draws) }]
+  return takeFromEnd(takeFromEnd(drawn, charge.refunded).rest, amount).end
 }

@@ -37,6 +37,7 @@ export const TABLE_RIGHTS: Readonly<Record<string, readonly Right[]>> = {
   realtime_tickets: ['select', 'insert', 'delete'],
   redemptions: CHANGE,
   reservations: CHANGE,
+  sandbox_card_pages: CHANGE,
   sandbox_payments: CHANGE,
   subscriptions: CHANGE,
   top_ups: CHANGE,

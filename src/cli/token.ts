@@ -17,7 +17,7 @@ const JWT_SECRET_FILE = 'jwt-secret'
 
 export function command(ports: Ports): Command {
   const mint = newCommand('mint', 'Mint a token for a person, as the service takes it. It is all that is printed on standard output.')
-    .requiredOption('--sub <name>', 'the person; the token reads the wallets of user:<name>', parseSubject)
+    .requiredOption('--sub <name>', 'the person; the token reads the wallets of user:<name> and pays for them', parseSubject)
     .option('--client <name>', 'whose person that is: the name of a client or its id, cli_…', DEFAULT_CLIENT_NAME)
     .addOption(
       new Option('--role <role>', 'admin also reaches the admin routes, and the wallets of everybody')

@@ -1,33 +1,70 @@
-import { element, line, say } from './dom.js'
+import { element, say } from './dom.js'
+import { noteOn, orderItem } from './orders.js'
+import { amount, money } from './words.js'
 
 /** The part of the page that sells credits: what is on sale, the way to the payment page, and what became of the last orders. */
 
 const ORDERS_SHOWN = 3
-
-const STATUS = {
-  ...{ pending: 'not paid yet', paid: 'paid', failed: 'not paid in time' },
-  ...{ partially_refunded: 'partly refunded', refunded: 'refunded', disputed: 'disputed at the bank' },
-}
+const ORDERS_READ = 20
+/** A card that is declined moves no wallet, so nothing is pushed; and a window beside this one takes no focus away. */
+const LOOK_MS = 3_000
+/** Orders that nobody paid for longer are looked at with everything else. */
+const RECENT_MS = 3_600_000
+/** Less than a token counts. */
+const TOKEN_KEPT_MS = 120_000
 
 /** @param token gets the token of the person whose page it is */
 export function openShop(token) {
   let isBusy = false
-  /** An order was placed here, and the note asks to pay it. */
-  let isWaiting = false
-  let refreshes = 0
+  /** The order that the note is about, and how somebody came to it: `{ id | reference, way }`. */
+  let followed = arrival()
+  /** Something is likely to happen to an order. */
+  let isLive = false
+  /** What was said of it last: it is said again only when it changes, so that nothing else that was said is lost. */
+  let noted = ''
+  let asked = 0
+  let shown = { turn: 0, text: '' }
+  /** Orders whose credits were taken back once, and why. */
+  const taken = new Map()
+  let kept = { bearer: '', until: 0 }
+
+  async function bearer() {
+    if (Date.now() >= kept.until) kept = { bearer: await token(), until: Date.now() + TOKEN_KEPT_MS }
+    return kept.bearer
+  }
 
   async function refresh() {
-    refreshes += 1
-    const turn = refreshes
-    const orders = await ordersOf(await token())
+    asked += 1
+    const turn = asked
+    const orders = await ordersOf(await bearer())
     // An answer that was slow is older than what is shown.
-    if (turn !== refreshes) return orders
-    element('orders').replaceChildren(...orders.map(orderItem))
-    if (isWaiting && orders[0]?.status === 'paid') {
-      isWaiting = false
-      say('bought', paidNote(orders[0]))
-    }
+    if (turn > shown.turn) show(turn, orders)
     return orders
+  }
+
+  function show(turn, orders) {
+    const text = JSON.stringify(orders)
+    // Links that are made anew lose the focus of whoever is on them.
+    if (text !== shown.text) {
+      const items = orders.map((order) => orderItem(order, ({ id }) => follow(id)))
+      element('orders').replaceChildren(...items.slice(0, ORDERS_SHOWN))
+      element('older-orders').replaceChildren(...items.slice(ORDERS_SHOWN))
+      element('older').hidden = items.length <= ORDERS_SHOWN
+    }
+    shown = { turn, text }
+    for (const { id, status, credits_reversed } of orders) if (credits_reversed !== '0') taken.set(id, status)
+    const order = followed && orders.find(({ id, reference }) => id === followed.id || (reference && reference === followed.reference))
+    isLive = orders.some((one) => one.status === 'pending' && (one === order || isRecent(one)))
+    if (!order) return
+    const { text: note, isBad } = noteOn(order, followed.way)
+    if (note !== noted) say('bought', note, isBad)
+    noted = note
+  }
+
+  function follow(id) {
+    followed = { id, way: 'here' }
+    noted = ''
+    return refresh().catch(() => {})
   }
 
   async function buy(name) {
@@ -37,13 +74,16 @@ export function openShop(token) {
       const response = await fetch(`/demo/buy/${name}`, { method: 'POST' })
       const body = await response.json()
       if (!response.ok) throw new Error(body.detail)
-      show(tab, body.checkout.url)
-      isWaiting = true
+      if (tab) {
+        tab.opener = null
+        tab.location.replace(body.checkout.url)
+      }
+      await follow(body.id)
+      if (!tab) say('bought', 'Ordered, but the browser opened no new tab: pay by the link below.')
     } catch (error) {
       tab?.close()
       throw error
     }
-    await refresh()
   }
 
   async function start() {
@@ -63,14 +103,46 @@ export function openShop(token) {
     }
     element('packages').replaceChildren(...buttons)
     say('bought', noteOf(offer))
-    const [newest] = await refresh()
-    greet(newest)
+    noted = ''
+    await refresh()
+    if (!followed) return
+    element('tabs').hidden = false
+    element('buy').scrollIntoView({ block: 'nearest' })
   }
 
+  const look = () => refresh().catch(() => {})
   start().catch(complain)
-  // What happened on the payment page does not always move the wallet: a declined card, an order that was left.
-  window.addEventListener('focus', () => refresh().catch(() => {}))
-  return { refresh: () => refresh().catch(() => {}) }
+  window.addEventListener('focus', look)
+  document.addEventListener('visibilitychange', () => document.hidden || look())
+  setInterval(() => {
+    if (isLive && !document.hidden) look()
+  }, LOOK_MS)
+
+  return {
+    refresh: look,
+
+    /** What the movement of a wallet by a payment was, as its order tells. */
+    async nameOf(id, isLess) {
+      const before = taken.get(id)
+      const orders = await refresh()
+      if (isLess) return orders.find((order) => order.id === id)?.status === 'disputed' ? 'Dispute' : 'Refund'
+      if (!before) return 'Payment'
+      return before === 'disputed' ? 'Dispute won' : 'Credits returned'
+    },
+  }
+}
+
+function isRecent({ created_at }) {
+  return Date.now() - Date.parse(created_at) < RECENT_MS
+}
+
+/** Whether somebody comes back from a payment page, and of which order. */
+function arrival() {
+  const [[way, reference] = []] = new URLSearchParams(location.search)
+  if (way !== 'paid' && way !== 'left') return null
+  // Loading the page again is not coming back again.
+  history.replaceState(null, '', location.pathname)
+  return { reference, way }
 }
 
 /** The service's own words, where it said any. */
@@ -79,7 +151,7 @@ function complain(error) {
 }
 
 async function ordersOf(bearer) {
-  const response = await fetch(`/v1/wallets/user:demo/payments?limit=${ORDERS_SHOWN}`, { headers: { authorization: `Bearer ${bearer}` } })
+  const response = await fetch(`/v1/wallets/user:demo/payments?limit=${ORDERS_READ}`, { headers: { authorization: `Bearer ${bearer}` } })
   const body = await response.json()
   if (!response.ok) throw new Error(body.detail)
   return body.data
@@ -101,61 +173,4 @@ function packageButton({ id, name, price, currency, credits, bonus }) {
     button.appendChild(document.createElement('span')).textContent = text
   }
   return button
-}
-
-/** Sends the new tab to the payment page; where the browser opened none, a link does. */
-function show(tab, url) {
-  if (!tab) {
-    const link = document.createElement('a')
-    Object.assign(link, { href: url, target: '_blank', rel: 'noopener', textContent: 'pay on this page' })
-    say('bought', 'Ordered. The browser opened no new tab: ')
-    element('bought').append(link)
-    return
-  }
-  tab.opener = null
-  tab.location.replace(url)
-  say('bought', 'Ordered. Pay in the new tab; the credits arrive here by themselves.')
-}
-
-/** Says what became of the order to somebody who comes back from the payment page. */
-function greet(newest) {
-  const isPaid = location.search === '?paid'
-  if (!newest || !(isPaid || location.search === '?left')) return
-  // Loading the page again is not coming back again.
-  history.replaceState(null, '', location.pathname)
-  if (isPaid && newest.status === 'paid') say('bought', paidNote(newest))
-  else if (isPaid && newest.status === 'pending') say('bought', 'The credits come as soon as the payment provider confirms the payment.')
-  else if (newest.status === 'pending') say('bought', `Nothing was paid. ${newest.failure ?? ''}`, true)
-}
-
-function paidNote(payment) {
-  return `Paid: ${creditsOf(payment)} credits were added.`
-}
-
-function orderItem(payment) {
-  const item = document.createElement('li')
-  const { status, failure, provider, provider_payment_id: id } = payment
-  const what = `${creditsOf(payment)} credits for ${money(payment.amount, payment.currency)}`
-  const said = line(what, status === 'pending' && failure ? failure : STATUS[status])
-  item.append(said)
-  if (provider === 'sandbox' && id !== null) {
-    const link = document.createElement('a')
-    Object.assign(link, { href: `/sandbox/checkout/${id}`, target: '_blank', rel: 'noopener' })
-    link.textContent = status === 'pending' ? 'Try again in the sandbox' : 'Open in the sandbox'
-    item.append(link)
-  }
-  return item
-}
-
-function creditsOf({ credits, bonus }) {
-  return bonus === '0' ? amount(credits) : `${amount(credits)} + ${amount(bonus)}`
-}
-
-/** Decimal strings, formatted as such: a JavaScript number would round them. */
-function amount(credits) {
-  return new Intl.NumberFormat('en', { maximumFractionDigits: 6 }).format(credits)
-}
-
-function money(price, currency) {
-  return new Intl.NumberFormat('en', { style: 'currency', currency }).format(price)
 }

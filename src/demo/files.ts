@@ -11,7 +11,7 @@ const SOURCE = new URL('../../src/', import.meta.url)
 
 const PAGE_FILES: Readonly<Record<string, string>> = {
   'page.css': 'text/css; charset=utf-8',
-  ...Object.fromEntries(['page.js', 'buy.js', 'dom.js'].map((name) => [name, 'text/javascript; charset=utf-8'])),
+  ...Object.fromEntries(['page.js', 'buy.js', 'orders.js', 'words.js', 'dom.js'].map((name) => [name, 'text/javascript; charset=utf-8'])),
   'icon.svg': 'image/svg+xml',
 }
 

@@ -1,6 +1,7 @@
 import { openShop } from './buy.js'
 import { createFarebox } from './client/index.ts'
 import { element, line, say as sayAt } from './dom.js'
+import { amount, shortId, timeOf } from './words.js'
 
 /** A page as a product would have it: the client keeps the wallet's figures up to date, the page only shows them. */
 
@@ -18,13 +19,8 @@ const STATUS = {
 const CAUSE = {
   ...{ reserve: 'Reserved', extend: 'Hold extended', commit: 'Committed', release: 'Released', expire: 'A hold expired' },
   ...{ charge: 'Charged', event: 'Charged', refund: 'Refunded', earning: 'Earned', grant: 'Credits added', void: 'A grant was voided' },
-  ...{
-    payment: 'Payment',
-    adjust: 'Adjusted',
-    settle: 'A grant settled',
-    configure: 'Settings changed',
-    status: 'Status changed',
-  },
+  ...{ payment: 'Payment', redeem: 'Code redeemed', top_up: 'Automatic top-up', subscription: 'Subscription' },
+  ...{ adjust: 'Adjusted', settle: 'A grant settled', configure: 'Settings changed', status: 'Status changed' },
 }
 
 const farebox = createFarebox({ url: '/', ticket, token })
@@ -34,8 +30,11 @@ let last
 farebox.on('status', showStatus)
 farebox.subscribe(undefined, (balance) => {
   showBalance(balance)
-  showCause(balance)
-  if (balance.cause?.type === 'payment') shop.refresh()
+  const steps = last && last.epoch === balance.epoch ? balance.version - last.version : 0
+  const label = showCause(balance, steps)
+  if (steps === 1 && balance.cause?.type === 'payment') nameOf(balance, label)
+  // What was missed may have been a payment.
+  else if (last && steps !== 1) shop.refresh()
   last = balance
 })
 
@@ -71,10 +70,10 @@ async function act(action) {
   const response = await fetch(`/demo/${action}`, { method: 'POST' })
   const body = await response.json()
   if (!response.ok) say(body.detail, true)
-  else if (action === 'reserve') say(`${body.amount} credits are held until ${timeOf(body.expires_at)}.`)
-  else if (action === 'commit') say(`The call cost ${body.charged}; ${body.released} went back.`)
-  else if (action === 'release') say(`${body.released} credits went back.`)
-  else say(`${body.amount} credits were added.`)
+  else if (action === 'reserve') say(`${amount(body.amount)} credits are held until ${timeOf(body.expires_at)}.`)
+  else if (action === 'commit') say(`The call cost ${amount(body.charged)}; ${amount(body.released)} went back.`)
+  else if (action === 'release') say(`${amount(body.released)} credits went back.`)
+  else say(`${amount(body.amount)} credits were added.`)
 }
 
 function say(text, isBad) {
@@ -90,7 +89,7 @@ function showStatus({ state, reason }) {
 }
 
 function showBalance(balance) {
-  for (const name of ['available', 'balance', 'held', 'debt', 'version']) element(name).textContent = balance[name]
+  for (const name of ['available', 'balance', 'held', 'debt', 'version']) element(name).textContent = amount(balance[name])
   const whole = Math.max(Number(balance.balance), Number(balance.held), 1)
   element('bar-held').style.width = `${(100 * Number(balance.held)) / whole}%`
   element('bar-available').style.width = `${(100 * Math.max(Number(balance.available), 0)) / whole}%`
@@ -102,24 +101,36 @@ function showBalance(balance) {
 }
 
 /** A frame is the state, not a difference: what changed is worked out from the state before, which may be several versions back. */
-function showCause(balance) {
-  const steps = last && last.epoch === balance.epoch ? balance.version - last.version : 0
+function showCause(balance, steps) {
   const what = steps === 1 ? CAUSE[balance.cause?.type] : undefined
-  const caughtUp = steps > 1 ? `${steps} changes, caught up at once` : 'A change, found by looking'
+  const caughtUp = steps > 1 ? `${steps} changes at once` : 'A change'
   const changes = last ? ['balance', 'held', 'debt'].flatMap((name) => changeOf(name, last[name], balance[name])) : []
+  const found = `balance ${amount(balance.balance)}`
+  const said = line(what ?? (last ? caughtUp : 'When this page opened'), last ? changes.join(', ') : found)
   const item = document.createElement('li')
-  item.append(
-    line(what ?? (last ? caughtUp : 'As it stands'), changes.join(', ')),
-    line(`version ${balance.version}${balance.cause?.id ? ` · ${shortId(balance.cause.id)}` : ''}`, timeOf(balance.as_of)),
-  )
+  const id = balance.cause?.id ? ` · ${shortId(balance.cause.id)}` : ''
+  item.append(said, line(`change ${amount(balance.version)}${id}`, timeOf(balance.as_of)))
   const causes = element('causes')
   causes.prepend(item)
   while (causes.children.length > CAUSES_SHOWN) causes.lastElementChild.remove()
+  return said.firstElementChild
+}
+
+/** A frame says that a payment moved the wallet; what happened to the payment is in its order. */
+function nameOf({ balance, cause }, label) {
+  const isLess = toMicro(balance) < toMicro(last.balance)
+  if (isLess) label.textContent = 'Credits taken back'
+  shop
+    .nameOf(cause.id, isLess)
+    .then((name) => {
+      label.textContent = name
+    })
+    .catch(() => {})
 }
 
 function changeOf(name, before, after) {
   const micro = toMicro(after) - toMicro(before)
-  return micro === 0n ? [] : [`${name} ${micro < 0n ? '−' : '+'}${fromMicro(micro < 0n ? -micro : micro)}`]
+  return micro === 0n ? [] : [`${name} ${micro < 0n ? '−' : '+'}${amount(fromMicro(micro < 0n ? -micro : micro))}`]
 }
 
 /** Credits are decimal strings; a JavaScript number would round them. */
@@ -131,13 +142,4 @@ function toMicro(credits) {
 function fromMicro(micro) {
   const text = micro.toString().padStart(7, '0')
   return `${text.slice(0, -6)}.${text.slice(-6)}`.replace(/\.?0+$/, '')
-}
-
-/** The end of an id: those that are made close together begin alike. */
-function shortId(id) {
-  return `${id.slice(0, 4)}…${id.slice(-6)}`
-}
-
-function timeOf(instant) {
-  return new Date(instant).toLocaleTimeString()
 }

@@ -3,9 +3,10 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { issueToken } from '../auth/issue-token.ts'
 import { ownUrl } from '../billing/routes.ts'
-import { checkoutToWire, packageObject } from '../billing/schemas.ts'
+import { checkoutToWire, packageObject, pageUrl, paymentParams } from '../billing/schemas.ts'
 import { isOwnOrigin } from '../http/own-origin.ts'
 import { fail } from '../kernel/errors.ts'
+import { fromWireId, toWireId } from '../kernel/ids.ts'
 import { sendAnswer } from '../ledger/routes.ts'
 import { DEMO_FILES } from './files.ts'
 import { demoShop, type ShopServices } from './shop.ts'
@@ -43,6 +44,9 @@ export function demoRoutes(app: FastifyInstance, services: DemoServices & ShopSe
   const shop = demoShop(services, wallet.clientId)
   const config = { operation: 'demo', scope: 'public' } as const
 
+  // Whoever opens the address that the start prints wants to see something.
+  app.get('/', { config, schema: { hide: true } }, (_request, reply) => reply.redirect('/demo'))
+
   for (const { path, type, read } of DEMO_FILES) {
     app.get(path, { config, schema: { hide: true } }, async (_request, reply) => {
       const text = await read()
@@ -65,18 +69,24 @@ export function demoRoutes(app: FastifyInstance, services: DemoServices & ShopSe
 
   app.get('/demo/packages', { config, schema: { hide: true } }, () => shop.offer())
 
-  app
-    .withTypeProvider<ZodTypeProvider>()
-    .post(
-      '/demo/buy/:package',
-      { config, schema: { hide: true, params: z.strictObject({ package: packageObject.shape.id }) }, onRequest: checkOrigin },
-      async (request, reply) => {
-        const own = ownUrl(request)
-        const bought = await shop.buy(request.id, request.params.package, `${own}/demo`)
-        if (!bought.ok) return sendAnswer(reply, bought.answer)
-        return reply.code(201).send({ checkout: checkoutToWire(bought.checkout, own) })
-      },
-    )
+  const typed = app.withTypeProvider<ZodTypeProvider>()
+  typed.post(
+    '/demo/buy/:package',
+    { config, schema: { hide: true, params: z.strictObject({ package: packageObject.shape.id }) }, onRequest: checkOrigin },
+    async (request, reply) => {
+      const own = ownUrl(request)
+      const bought = await shop.buy(request.id, request.params.package, `${own}/demo`)
+      if (!bought.ok) return sendAnswer(reply, bought.answer)
+      return reply.code(201).send({ id: toWireId('payment', bought.payment.id), checkout: checkoutToWire(bought.checkout, own) })
+    },
+  )
+
+  // A plain link: whoever closed the payment page, or left it, finds it again.
+  typed.get('/demo/pay/:payment_id', { config, schema: { hide: true, params: paymentParams } }, async (request, reply) => {
+    const own = ownUrl(request)
+    const checkout = await shop.pay(fromWireId('payment', request.params.payment_id) as string, `${own}/demo`)
+    return reply.redirect(pageUrl(checkout?.url ?? null, own) ?? '/demo', 303)
+  })
 }
 
 /** Pages of others can make a browser send these requests too. @throws FareboxError `forbidden` */

@@ -13,7 +13,7 @@ import type { WalletReads } from '../wallets/reads-prisma.ts'
 
 /** Whose wallet it is. */
 export const PERSON = 'demo'
-const OWNER = { kind: 'user', id: PERSON }
+export const OWNER = { kind: 'user', id: PERSON }
 export const WALLET = `${OWNER.kind}:${OWNER.id}`
 const WELCOME = '100'
 const GRANT = '50'

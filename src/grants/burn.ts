@@ -27,16 +27,16 @@ function freeGrants(draft: Draft, walletId: string): Grant[] {
     .sort(burnOrder)
 }
 
-function take(draft: Draft, walletId: string, amount: Micro, change: (grant: Grant, part: Micro) => Grant): Draw[] {
+/** @param grants with something free, in the order in which they are taken from */
+function take(draft: Draft, grants: readonly Grant[], amount: Micro, change: (grant: Grant, part: Micro) => Grant): Draw[] {
   const draws: Draw[] = []
   let left = amount
-  if (left === 0n) return draws
-  for (const grant of freeGrants(draft, walletId)) {
+  for (const grant of grants) {
+    if (left === 0n) break
     const part = min(free(grant), left)
     putGrant(draft, change(grant, part))
     draws.push({ grantId: grant.id, amount: part })
     left -= part
-    if (left === 0n) break
   }
   return draws
 }
@@ -48,7 +48,7 @@ export function sum(draws: readonly Draw[]): Micro {
 /** Pins `amount` to free grants in burn order. The caller has checked that so much is available. */
 export function pin(draft: Draft, walletId: string, amount: Micro): Draw[] {
   if (amount === 0n) return []
-  const draws = take(draft, walletId, amount, (grant, part) => ({ ...grant, held: grant.held + part }))
+  const draws = take(draft, freeGrants(draft, walletId), amount, (grant, part) => ({ ...grant, held: grant.held + part }))
   assert(sum(draws) === amount, 'a hold is covered by free grants')
   const wallet = draft.wallet(walletId)
   draft.putWallet({ ...wallet, held: wallet.held + amount })
@@ -57,7 +57,12 @@ export function pin(draft: Draft, walletId: string, amount: Micro): Draw[] {
 
 /** Spends up to `amount` from free grants in burn order and says what it got. */
 export function spendFree(draft: Draft, walletId: string, amount: Micro): Draw[] {
-  return take(draft, walletId, amount, (grant, part) => ({ ...grant, remaining: grant.remaining - part }))
+  return amount === 0n ? [] : spendFrom(draft, freeGrants(draft, walletId), amount)
+}
+
+/** Spends up to `amount` of these grants, which have something free, one after the other. */
+export function spendFrom(draft: Draft, grants: readonly Grant[], amount: Micro): Draw[] {
+  return take(draft, grants, amount, (grant, part) => ({ ...grant, remaining: grant.remaining - part }))
 }
 
 /** Splits pins at `amount` counted from their front. */

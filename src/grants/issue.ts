@@ -91,6 +91,14 @@ export interface NewGrant {
   readonly clientId?: string | null
 }
 
+/** Adds a grant that is there at once, and the ledger row that brings its credits. The caller settles, and has seen that there is room. */
+export function giveGrant(draft: Draft, input: Omit<NewGrant, 'id' | 'effectiveAt'> & { readonly id?: string }): Grant {
+  const grant = addGrant(draft, { ...input, id: input.id ?? draft.nextId() })
+  const { id, walletId, kind, amount, reference } = grant
+  post(draft, { walletId, kind: 'grant', amount, counterAccount: originOf(kind), draws: [{ grantId: id, amount }], reference })
+  return grant
+}
+
 /** Adds the lot itself; the caller posts the ledger row that brings its credits. */
 export function addGrant(draft: Draft, input: NewGrant): Grant {
   const effectiveAt = input.effectiveAt ?? draft.now

@@ -60,7 +60,7 @@ const metricsRoute: FastifyPluginCallback<{ readonly metrics: Pick<Metrics, 'tex
 
 const METRICS_SCHEMA = {
   operationId: 'readMetrics',
-  tags: ['operations'],
+  tags: ['Operations'],
   summary: 'Metrics of this process for Prometheus',
   description: 'For keys with the scope `metrics:read`. Where the service has METRICS_PORT, they are there and not here.',
   response: {

@@ -45,8 +45,8 @@ const ops: FastifyPluginCallback<OpsOptions> = (app, options, done) => {
 
 const PROBE = { scope: 'public', rateLimit: false, anyHost: true } as const
 
-const HEALTH_SCHEMA = { tags: ['operations'], summary: 'Whether the process is alive', security: [] }
-const READY_SCHEMA = { tags: ['operations'], summary: 'Whether the process can serve requests, and if not, why', security: [] }
+const HEALTH_SCHEMA = { tags: ['Operations'], summary: 'Whether the process is alive', security: [] }
+const READY_SCHEMA = { tags: ['Operations'], summary: 'Whether the process can serve requests, and if not, why', security: [] }
 
 async function runChecks(checks: OpsOptions['checks'], failed: (name: string, error: unknown) => void): Promise<Readiness> {
   const entries = await Promise.all(

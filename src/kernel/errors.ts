@@ -67,6 +67,7 @@ export const ERROR_CODES = {
   wallet_frozen: code('conflict', 'The wallet is frozen'),
   wallet_closed: code('conflict', 'The wallet is closed'),
   wallet_not_empty: code('conflict', 'Only an empty wallet without holds and debt can be closed'),
+  wallet_subscribed: code('conflict', 'Only a wallet whose subscription is over can be closed'),
   payee_closed: code('conflict', 'The payee wallet is closed'),
   balance_limit_exceeded: code('unprocessable', 'The wallet would hold more than the largest balance'),
   overdraft_limit_below_debt: code('unprocessable', 'The overdraft limit cannot be set below the present debt'),
@@ -157,6 +158,11 @@ export interface Refusal {
 
 export function refusal(code: ErrorCode, detail: string, extra?: Readonly<Record<string, unknown>>): Refusal {
   return extra ? { code, detail, extra } : { code, detail }
+}
+
+/** The same refusal with the field that it is about. @param pointer into the request: `/plan` */
+export function about(pointer: string, refusal: Refusal): Refusal {
+  return { ...refusal, errors: [{ pointer, message: refusal.detail.replace(/\.$/, '') }] }
 }
 
 /** Thrown at the edges (parsing, authentication, reads), where there is no decision to return a refusal from. */

@@ -1,8 +1,8 @@
 import { grants } from '../grants/grant.ts'
 import { settle } from '../grants/settle.ts'
 import { formatCredits, type Micro } from '../kernel/credits.ts'
-import { refusal } from '../kernel/errors.ts'
-import type { Draft } from '../ledger/book.ts'
+import { type Refusal, refusal } from '../kernel/errors.ts'
+import type { Draft, Table, WalletRow } from '../ledger/book.ts'
 import { done, type Outcome, refuse } from '../ledger/command.ts'
 import type { Wallet, WalletStatus } from '../ledger/wallet.ts'
 
@@ -49,17 +49,37 @@ function settingsToWire(wallet: Wallet): string {
   })
 }
 
+/** What another room may have against closing a wallet. Its rows are found by the wallet's own id. */
+export interface CloseGuard {
+  readonly table: Table<WalletRow>
+  /** Why the wallet has to stay open; null where nothing is in the way. */
+  objection(draft: Draft, walletId: string): Refusal | null
+}
+
 /**
  * Freezes, unfreezes or closes a wallet. Freezing stops new holds only. Closing is for good and takes an empty wallet: no
  * credits, no holds, no debt, nothing scheduled.
+ * @param guards asked before a wallet is closed; the command has to name the wallet's id among the rows of their tables
  */
-export function setStatus(draft: Draft, walletId: string | undefined, status: WalletStatus, reason: string): Outcome<Wallet> {
+export function setStatus(
+  draft: Draft,
+  walletId: string | undefined,
+  status: WalletStatus,
+  reason: string,
+  guards: readonly CloseGuard[] = [],
+): Outcome<Wallet> {
   const found = draft.findWallet(walletId)
   if (!found) return refuse(refusal('wallet_not_found', 'No wallet of yours has this id or owner.'))
   if (found.status === 'closed' && status !== 'closed') return refuse(refusal('wallet_closed', 'A closed wallet stays closed.'))
   if (found.status === status) return done(found)
   settle(draft, found.id)
   const wallet = draft.wallet(found.id)
+  if (status === 'closed') {
+    for (const guard of guards) {
+      const objection = guard.objection(draft, wallet.id)
+      if (objection) return refuse(objection)
+    }
+  }
   const scheduled = draft.list(grants, wallet.id).some((grant) => grant.spentAt === null)
   if (status === 'closed' && (wallet.balance !== 0n || wallet.held !== 0n || wallet.debt !== 0n || scheduled)) {
     return refuse(

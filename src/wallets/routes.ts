@@ -15,12 +15,12 @@ import { fail } from '../kernel/errors.ts'
 import { newId, toWireId } from '../kernel/ids.ts'
 import { DAY_MS } from '../kernel/time.ts'
 import type { Draft } from '../ledger/book.ts'
-import type { Outcome } from '../ledger/command.ts'
+import type { Outcome, RowRef } from '../ledger/command.ts'
 import type { Lane } from '../ledger/lane.ts'
 import { decided, walletRef } from '../ledger/operation.ts'
 import { accessOf, callerOf, sendAnswer } from '../ledger/routes.ts'
 import type { Wallet, WalletStatus } from '../ledger/wallet.ts'
-import { configure, type Settings, setStatus } from './configure.ts'
+import { type CloseGuard, configure, type Settings, setStatus } from './configure.ts'
 import type { WalletReads } from './reads-prisma.ts'
 import {
   balanceObject,
@@ -41,6 +41,8 @@ export interface WalletServices {
   readonly lane: Pick<Lane, 'submit'>
   readonly reads: WalletReads
   readonly grantReads: GrantReads
+  /** What later rooms have against closing a wallet. */
+  readonly closeGuards: readonly CloseGuard[]
 }
 
 const USAGE_WINDOW_MS_MAX = 366 * DAY_MS
@@ -267,13 +269,14 @@ export function walletRoutes(app: FastifyInstance, services: WalletServices): vo
     name: 'configure' | 'status',
     named: string,
     decide: (draft: Draft, walletId: string | undefined) => Outcome<Wallet>,
+    rows: readonly RowRef[] = [],
   ) {
     return services.lane.submit({
       name,
       id: newId(),
       speaker: callerOf(request).speaker,
       wallets: [walletRef(named)],
-      rows: [],
+      rows,
       idempotency: null,
       decide: (draft, { wallets: [walletId] }) =>
         decided(decide(draft, walletId), 200, (wallet) => ({ effectId: wallet.id, walletId: wallet.id, body: walletToWire(wallet) })),
@@ -307,7 +310,12 @@ export function walletRoutes(app: FastifyInstance, services: WalletServices): vo
   const statusRoutes: readonly [verb: string, status: WalletStatus, summary: string, description: string][] = [
     ['freeze', 'frozen', 'Freeze a wallet', 'Refuses new holds and charges; commits and releases of existing holds go on.'],
     ['unfreeze', 'active', 'Unfreeze a wallet', 'Takes new holds again.'],
-    ['close', 'closed', 'Close a wallet', 'For good. The wallet must be empty: no credits, no holds, no debt, no scheduled grants.'],
+    [
+      'close',
+      'closed',
+      'Close a wallet',
+      'For good. The wallet must be empty: no credits, no holds, no debt, no scheduled grants; and its subscription, if any, over.',
+    ],
   ]
   for (const [verb, status, summary, description] of statusRoutes) {
     typed.post(
@@ -326,11 +334,16 @@ export function walletRoutes(app: FastifyInstance, services: WalletServices): vo
       },
       async (request, reply) => {
         const { params, body } = request as { params: z.output<typeof walletParams>; body: z.output<typeof statusBody> }
-        return sendAnswer(
-          reply,
-          await change(request, 'status', params.wallet, (draft, walletId) => setStatus(draft, walletId, status, body.reason)),
-        ) as never
+        const guards = status === 'closed' ? services.closeGuards : []
+        const rows = guards.length === 0 ? [] : rowsOf(await findWallet(request, params.wallet), guards)
+        const decide = (draft: Draft, walletId: string | undefined) => setStatus(draft, walletId, status, body.reason, guards)
+        return sendAnswer(reply, await change(request, 'status', params.wallet, decide, rows)) as never
       },
     )
   }
+}
+
+/** Guards' rows stand under the wallet's own id. */
+function rowsOf({ id }: Wallet, guards: readonly CloseGuard[]): RowRef[] {
+  return guards.map(({ table }) => ({ table, id }))
 }

@@ -5,7 +5,7 @@ import { operationsOf } from '../../src/wire.ts'
 import { RETURN_URL, WEBHOOK_SECRET } from '../helpers/billing.ts'
 import { type DocumentedRoute, documentedRoutes, fillPath } from '../helpers/document.ts'
 import { createProxy } from '../helpers/proxy.ts'
-import { atSandbox, sandboxId, untold } from '../helpers/sandbox.ts'
+import { atSandbox, sandboxId, saveCards, untold } from '../helpers/sandbox.ts'
 import { type Answer, type AppOfService, createService, type Send } from '../helpers/service.ts'
 import { startTestStripe } from '../helpers/stripe/index.ts'
 
@@ -671,7 +671,9 @@ t.test('every route', async (t) => {
 
     // Cards.
     t.same((await call(t, 'listCards', 200, at)).body, { data: [], next_cursor: null })
-    t.match((await call(t, 'saveCard', 201, { ...at, body: {} })).body, { url: /^http.*\/sandbox\/done$/, expires_at: null })
+    t.match((await call(t, 'saveCard', 201, { ...at, body: {} })).body, { url: /^http.*\/sandbox\/cards\/sandbox_page_/, expires_at: null })
+    t.same((await call(t, 'listCards', 200, at)).body.data, [], 'a page that nobody used saves nothing')
+    await saveCards(service, at.params.wallet, ['declined', 'good'])
     for (const url of ['success_url', 'cancel_url']) {
       await call(t, 'saveCard', 422, { ...at, body: { [url]: 'https://elsewhere.example/' } }, 'return_url_not_allowed')
       await call(t, 'saveCard', 400, { ...at, body: { [url]: 'javascript:alert(1)' } }, 'invalid_request')
@@ -710,7 +712,7 @@ t.test('every route', async (t) => {
     }
     await call(t, 'setTopUp', 422, { ...at, body: { ...byAmount, currency: 'XTS' } }, 'rate_missing')
     await call(t, 'setTopUp', 422, { ...at, body: { ...body, payment_method_id: 'sandbox_other' } }, 'card_not_found')
-    await call(t, 'saveCard', 201, { ...closed, body: {} })
+    await saveCards(service, closed.params.wallet, ['good'])
     await call(t, 'setTopUp', 409, { ...closed, body }, 'wallet_closed')
     await call(t, 'getTopUp', 404, at, 'top_up_not_found')
     await call(t, 'switchTopUp', 404, { ...at, body: { enabled: false } }, 'top_up_not_found')
@@ -735,7 +737,7 @@ t.test('every route', async (t) => {
     for (const wrong of [{}, { enabled: 1 }, { enabled: true, threshold: '1' }])
       await call(t, 'switchTopUp', 400, { ...at, body: wrong }, 'invalid_request')
     const over = { params: { wallet: await service.wallet() } }
-    await call(t, 'saveCard', 201, { ...over, body: {} })
+    await saveCards(service, over.params.wallet, ['good'])
     await call(t, 'setTopUp', 200, { ...over, body: { ...body, enabled: false } })
     await service.made(`/v1/wallets/${over.params.wallet}/close`, { reason: 'x' }, admin)
     await call(t, 'switchTopUp', 409, { ...over, body: { enabled: true } }, 'wallet_closed')
@@ -941,6 +943,7 @@ t.test('every route', async (t) => {
     t.match(active.body, { status: 'active', provider_subscription_id: objectId, credited_until: /^20/, cancels_at: null })
     const second = await call(t, 'subscribe', 409, { ...begin, app }, 'subscription_exists')
     t.equal(second.body.subscription_id, begun.id)
+    await call(t, 'closeWallet', 409, { ...there, body: { reason: 'x' } }, 'wallet_subscribed')
 
     // Another plan.
     for (const named of ['gone', 'never_was']) {

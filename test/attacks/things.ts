@@ -1,7 +1,7 @@
 import { DAY_MS } from '../../src/kernel/time.ts'
 import { type DocumentedRoute, fillPath } from '../helpers/document.ts'
 import { subscribe } from '../helpers/made-up-billing.ts'
-import { atSandbox, sandboxId } from '../helpers/sandbox.ts'
+import { atSandbox, sandboxId, saveCards } from '../helpers/sandbox.ts'
 import type { Answer, ClientOfService, TestService } from '../helpers/service.ts'
 
 /** What clients have that others may want, and requests that name it. */
@@ -36,7 +36,7 @@ export async function thingsOf(service: TestService, client: ClientOfService, ow
   const event_id = `evt_${payment.id}`
   const event = { provider: 'sandbox', type: 'x', payload: '{}', livemode: false, occurredAt: new Date() } as const
   await service.rooms.billing.inbox.receive({ ...event, id: event_id, subject: sandboxId(payment) })
-  await service.made(`/v1/wallets/${wallet}/cards`, {}, as)
+  await saveCards(service, wallet, ['declined', 'good'], as)
   await service.send('PUT', `/v1/wallets/${wallet}/top-up`, TOP_UP, as)
   const admin = { key: service.adminKey }
   const plan = { plan: 'monthly', name: 'Monthly', price: '30.00', currency: 'USD', credits: '1000', reason: 'x' }

@@ -2,6 +2,7 @@ import t from 'tap'
 import { placeOf } from '../../src/billing/subscription/apply-invoice.ts'
 import { boughtBy, type InvoiceLine } from '../../src/billing/subscription/invoice.ts'
 import { changeOf, type Plan } from '../../src/billing/subscription/plan.ts'
+import { presentPlanId } from '../../src/billing/subscription/subscription.ts'
 
 const plan = (id: string, amount: bigint, credits: bigint, more: Partial<Plan> = {}): Plan => ({
   ...{ id, plan: id, name: id, currency: 'USD', amount, interval: 'month', credits, rolloverCap: 0n, enabled: true, effectiveFrom: 0 },
@@ -38,6 +39,14 @@ t.test('a period follows the newest one, is a part of it, or was over before', a
   t.equal(placeOf(credited, { start: 45, end: 60 }), 'present')
   t.equal(placeOf(credited, { start: 45, end: 410 }), 'present', 'a year that begins at once')
   t.equal(placeOf(credited, { start: 0, end: 30 }), 'past')
+})
+
+t.test('a period is paid for with what it was credited for, once it was', async (t) => {
+  const of = { planVersionId: 'billed', creditedPlanId: 'credited', creditedUntil: 60, periodStart: 30 }
+  t.equal(presentPlanId(of), 'credited')
+  t.equal(presentPlanId({ ...of, periodStart: 60 }), 'billed', 'the next one has begun')
+  t.equal(presentPlanId({ ...of, periodStart: null }), 'credited', 'its state was not told yet')
+  t.equal(presentPlanId({ ...of, creditedPlanId: null, creditedUntil: null }), 'billed', 'nothing was paid yet')
 })
 
 t.test('dearer is at once, cheaper is later, and some things cannot be', async (t) => {

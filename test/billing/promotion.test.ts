@@ -72,6 +72,28 @@ t.test('a code gives its credits once to a wallet, as a grant of its own', async
   await sound(t, billing)
 })
 
+t.test('codes for the first purchase are for one, however many orders were placed with them', async (t) => {
+  const billing = await createBilling(t)
+  const { service, buy } = billing
+  for (const code of ['FIRST', 'WELCOME']) await admin(billing, 'promotions', { code, credits: '100', first_purchase_only: true })
+  await admin(billing, 'promotions', { code: 'ALWAYS', credits: '7' })
+  const wallet = await service.wallet()
+  const orders = []
+  for (const code of ['FIRST', 'WELCOME', 'ALWAYS']) orders.push(await buy(wallet, { package: 'basic', promotion_code: code }))
+  const [first, second, third] = orders as [Body, Body, Body]
+  t.match(await paid(billing, second), { bonus: '600', promotion: '100' })
+  t.match(await paid(billing, first), { bonus: '500', promotion: '0' }, 'another order was the first')
+  t.match(await paid(billing, third), { bonus: '507', promotion: '7' })
+  t.equal(await balanceOf(billing, wallet), '16607')
+  const used = (await service.get('/v1/admin/promotions', { key: service.adminKey })).body.data
+  t.match(used, [
+    { code: 'ALWAYS', redeemed: 1 },
+    { code: 'WELCOME', redeemed: 1 },
+    { code: 'FIRST', redeemed: 0 },
+  ])
+  await sound(t, billing)
+})
+
 t.test('a code by itself is redeemed once, whoever hurries', async (t) => {
   const billing = await createBilling(t)
   const { service } = billing
@@ -86,7 +108,9 @@ t.test('a code by itself is redeemed once, whoever hurries', async (t) => {
   const answers = await Promise.all(others.map((other) => service.post('/v1/redemptions', { wallet: other, code: 'HELLO' })))
   t.equal(answers.filter(({ status }) => status === 201).length, 2, 'three places, one taken')
   t.match(answers.find(({ status }) => status !== 201)?.body, { code: 'promotion_ended' })
-  t.match((await service.get('/v1/admin/promotions', { key: service.adminKey })).body.data, [{ code: 'HELLO', redeemed: 3 }])
+  t.match((await service.get('/v1/admin/promotions', { key: service.adminKey })).body.data, [
+    { code: 'HELLO', redeemed: 3, created_by: /^admin:key:/ },
+  ])
   await admin(billing, `promotions/${id}/end`, {}).catch(() => {})
   await sound(t, billing)
 })
@@ -114,7 +138,14 @@ t.test('codes are refused where they do not apply', async (t) => {
   const { id } = await admin(billing, 'promotions', { code: 'OVER', credits: '100' })
   await service.post(`/v1/admin/promotions/${id}/end`, { reason: 'Test' }, { key: service.adminKey })
   const wallet = await service.wallet()
-  const refused = async (path: string, body: object) => (await service.post(path, { wallet, ...body })).body.code
+  const refused = async (path: string, body: object) => {
+    const send = () => service.post(path, { wallet, ...body }, { idempotencyKey: JSON.stringify([path, body]) })
+    const [once, again] = [await send(), await send()]
+    const { code, detail, errors } = once.body
+    t.same(errors, [{ pointer: path === '/v1/redemptions' ? '/code' : '/promotion_code', message: detail.slice(0, -1) }])
+    t.equal(again.text, once.text, 'and so it is when it is repeated')
+    return code
+  }
   t.equal(await refused('/v1/purchases', { package: 'basic', promotion_code: 'LATER' }), 'promotion_not_found')
   t.equal(await refused('/v1/purchases', { package: 'basic', promotion_code: 'OVER' }), 'promotion_ended')
   t.equal(await refused('/v1/redemptions', { code: 'FIRST' }), 'promotion_not_applicable')

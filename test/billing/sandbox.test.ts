@@ -49,6 +49,17 @@ t.test('the sandbox', async (t) => {
     t.match(await state(), { status: 'paid', provider: 'sandbox', livemode: false, credits: '5000', bonus: '500' })
     t.same(await figures(wallet), { balance: '5501', debt: '0' })
     t.match((await page()).text, /data-state="good">Paid</)
+    t.same(primariesOf((await page()).text), ['Back to the product'], 'giving the money back is nothing that suggests itself')
+  })
+
+  t.test('says what is bought, as people read it', async (t) => {
+    const wallet = await service.wallet('1')
+    const titleOf = async (what: object) =>
+      /<h1>(.*)<\/h1>\s*<p class="price">(.*)<\/p>/.exec((await (await order(wallet, what)).page()).text)
+    t.match(await titleOf({}), { 1: /^Basic · 5,000 \+ 500 credits$/, 2: /^45\.00 USD$/ })
+    t.match(await titleOf({ package: 'starter' }), { 1: /^Starter · 1,000 credits$/ })
+    t.match(await titleOf({ package: undefined, amount: '1234.50', currency: 'USD' }), { 1: /^123,450 credits$/, 2: /^1,234\.50 USD$/ })
+    t.same(primariesOf((await (await order(wallet)).page()).text), ['Pay 45.00 USD'])
   })
 
   t.test('declines a card, says so, and takes the next one', async (t) => {
@@ -77,14 +88,17 @@ t.test('the sandbox', async (t) => {
     t.notMatch((await page()).text, /<form/, 'and there is nothing left to do')
   })
 
-  t.test('disputes: the credits are held back, and come back when the product wins', async (t) => {
+  t.test('disputes: the credits are taken back, and come back when the product wins', async (t) => {
     const wallet = await service.wallet('1')
     const { click, state, page } = await order(wallet)
     await click('pay')
     await click('dispute')
     t.match(await state(), { status: 'disputed', amount_withdrawn: '45.00', credits_reversed: '5500' })
     t.same(await figures(wallet), { balance: '1', debt: '0' })
-    t.match((await page()).text, /Disputed<[\s\S]*Product wins[\s\S]*Customer wins/)
+    const { text } = await page()
+    t.match(text, /Disputed<[\s\S]*Product wins[\s\S]*Customer wins[\s\S]*The customer gets the money/)
+    t.match(text, /Held by the bank<\/dt><dd>45\.00 USD/)
+    t.same(primariesOf(text), ['Back to the product'], 'neither side is the one to choose')
     await click('win')
     t.match(await state(), { status: 'paid', amount_withdrawn: '0.00', credits_reversed: '0' })
     t.same(await figures(wallet), { balance: '5501', debt: '0' })
@@ -92,6 +106,21 @@ t.test('the sandbox', async (t) => {
     await click('dispute')
     t.match(await state(), { status: 'paid' }, 'a bank hears one dispute of it')
     await click('refund')
+    t.same(await figures(wallet), { balance: '1', debt: '0' })
+  })
+
+  t.test('an order that is given up, or that nobody pays within a day, can be paid no more', async (t) => {
+    const wallet = await service.wallet('1')
+    const { click, state, page, id } = await order(wallet)
+    t.match(await http.post(`/v1/payments/${id}/cancel`), { status: 200, body: { status: 'failed', failure: 'it was cancelled' } })
+    t.match((await page()).text, /Given up[\s\S]*Back to the product/)
+    t.equal((await click('pay')).status, 303)
+    t.match(await state(), { status: 'failed' })
+    const old = await order(wallet)
+    await service.query(`update payments set created_at = now() - interval '26 hours' where id = $1`, [old.id.slice(4)])
+    await service.rooms.billing.cancelUnpaid()
+    t.match(await old.state(), { status: 'failed' })
+    await old.click('pay')
     t.same(await figures(wallet), { balance: '1', debt: '0' })
   })
 
@@ -104,7 +133,7 @@ t.test('the sandbox', async (t) => {
     t.match(await state(), { status: 'disputed', amount_withdrawn: '45.00', credits_reversed: '5500' })
     for (const action of SANDBOX_ACTIONS) await click(action)
     t.same(await figures(wallet), { balance: '1', debt: '0' })
-    t.match((await page()).text, /Dispute lost/)
+    t.match((await page()).text, /Dispute lost[\s\S]*Given back by the bank<\/dt><dd>45\.00 USD/)
   })
 
   t.test('a part that was given back by the product is the product’s no more, whoever wins', async (t) => {
@@ -176,6 +205,59 @@ t.test('the sandbox', async (t) => {
     await sendForm(`${first.body.checkout.url}/pay`)
     t.match(await send(), { status: 201, body: { status: 'paid', checkout: null } })
     t.same(await figures(wallet), { balance: '5501', debt: '0' })
+  })
+
+  t.test('saves the card that its owner chose, and lists no other', async (t) => {
+    const wallet = await service.wallet('1')
+    const listed = async () => (await http.get(`/v1/wallets/${wallet}/cards`)).body.data.map((card: Body) => card.payment_method_id)
+    const open = async (body: object = {}) => new URL((await http.made(`/v1/wallets/${wallet}/cards`, body)).url)
+    await (await order(wallet)).click('pay')
+    t.same(await listed(), [], 'an order saves no card')
+
+    const urls = { success_url: 'https://app.example.com/saved', cancel_url: 'https://app.example.com/left' }
+    const { origin, pathname } = await open(urls)
+    t.equal(origin, http.base)
+    const asked = await http.get(pathname, { key: null })
+    t.match(asked.text, /Save a card[\s\S]*Save the card sandbox 4242[\s\S]*Save the card sandbox 0002[\s\S]*declined/)
+    t.match(asked.text, 'href="https://app.example.com/left">Leave without saving a card')
+    t.match(asked.headers['content-security-policy'], "form-action 'self' https://app.example.com;")
+    t.notMatch(asked.text, /<script|<style|style=|\son\w+=/)
+    t.same(await listed(), [], 'neither does looking at the page')
+
+    t.match(await send(http.port, 'POST', `${pathname}/declined`, { origin: 'https://evil.example' }), { status: 403 })
+    t.match(await send(http.port, 'POST', `${pathname}/stolen`), { status: 404, text: /"code":"route_not_found"/ })
+    t.same(await listed(), [])
+    const saved = { status: 303, headers: { location: 'https://app.example.com/saved' } }
+    t.match(await send(http.port, 'POST', `${pathname}/declined`), saved)
+    t.match(await send(http.port, 'POST', `${pathname}/good`), saved, 'a page saves one card')
+    t.same(await listed(), ['sandbox_card_declined'])
+    t.match((await http.get(pathname, { key: null })).text, /sandbox 0002 is saved[\s\S]*Back to the product/)
+
+    await sendForm(`${await open()}/good`)
+    t.same(await listed(), ['sandbox_card', 'sandbox_card_declined'], 'newest first')
+    await sendForm(`${await open()}/declined`)
+    t.same(await listed(), ['sandbox_card_declined', 'sandbox_card'], 'each once')
+    t.same((await http.get(`/v1/wallets/${await service.wallet('1')}/cards`)).body.data, [], 'of this wallet alone')
+
+    t.match(await http.get(`${pathname}0`, { key: null }), { status: 404, text: /Nothing is here/ })
+    t.match(await send(http.port, 'POST', `${pathname}0/good`), { status: 404, text: /"code":"payment_not_found"/ })
+  })
+
+  t.test('a purchase that was refused before it was an order left nothing with its key', async (t) => {
+    const buy = (what: object) => http.post('/v1/purchases', { wallet: 'user:late', package: 'basic', ...what }, { idempotencyKey: 'late' })
+    t.match(await buy({}), { status: 404, body: { code: 'wallet_not_found' } })
+    await service.wallet('1', { owner: 'user:late' })
+    t.match(await buy({ success_url: 'https://evil.example/' }), { status: 422, body: { code: 'return_url_not_allowed' } })
+    t.match(await buy({}), { status: 201, body: { status: 'pending' } })
+    t.match(await buy({ package: 'pro' }), { status: 422, body: { code: 'idempotency_key_reused' } }, 'which the order did')
+  })
+
+  t.test('sells for another currency once it has a rate for purchases', async (t) => {
+    const what = { wallet: await service.wallet('1'), amount: '25.00', currency: 'EUR' }
+    t.match(await http.post('/v1/purchases', what), { status: 422, body: { code: 'rate_missing' } })
+    const rate = { currency: 'EUR', purpose: 'purchase', credits_per_unit: '108', reason: 'a test' }
+    await http.made('/v1/admin/exchange-rates', rate, { key: service.adminKey })
+    t.match(await http.post('/v1/purchases', what), { status: 201, body: { credits: '2700', currency: 'EUR' } })
   })
 
   t.test('shows everything that came from elsewhere as text', async (t) => {
@@ -264,6 +346,11 @@ t.test('what can happen to a payment, in every order', async (t) => {
   }
   t.ok(seen.size >= 8, `${seen.size} states`)
 })
+
+/** What a page suggests to do. */
+function primariesOf(text: string): string[] {
+  return [...text.matchAll(/class="(?:button )?first"[^>]*>([^<]*)</g)].map(([, label]) => label as string)
+}
 
 interface FormAnswer {
   readonly status: number

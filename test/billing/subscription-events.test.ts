@@ -68,6 +68,58 @@ t.test('an old invoice that is learned of late fills up what may go over', async
   await sound(t, billing)
 })
 
+t.test('invoices of periods that are over buy as much in any order, whatever may go over', async (t) => {
+  const billing = await createSubscribing(t)
+  const { service, stripe, balance } = billing
+  const orders = [
+    [0, 1, 2],
+    [0, 2, 1],
+    [1, 0, 2],
+    [1, 2, 0],
+    [2, 0, 1],
+    [2, 1, 0],
+  ]
+  // The last period goes on in the one case, and is over like the others in the other.
+  for (const days of [70, 100]) {
+    stripe.controls.clock.advance(-days * 86_400 - stripe.controls.clock.offsetSeconds)
+    for (const order of orders) {
+      const wallet = await service.wallet()
+      const objectId = billing.payPage(await billing.begin(wallet))
+      const invoices = [stripe.controls.rows('invoices').at(-1)?.id]
+      for (let n = 1; n < 3; n += 1) invoices.push(stripe.controls.advanceSubscription(objectId)?.id)
+      for (const n of order) {
+        const before = Number(await balance(wallet))
+        await service.rooms.billing.sync(invoices[n] ?? '', 'test')
+        t.equal(Number(await balance(wallet)), before + 1000, 'what was paid for is there')
+      }
+      await service.rooms.billing.sync(objectId, 'test')
+      await service.sweep()
+      t.equal(await balance(wallet), '3000', order.join())
+      const { credited_until: until, period_end: end, credits_rolled_over: over } = await billing.read(wallet)
+      t.same({ until, over }, { until: end, over: '0' })
+      const { data: grants } = (await service.get(`/v1/wallets/${wallet}/grants`)).body
+      for (const { expires_at: at } of grants) t.ok(Date.parse(at) > Date.now() + 3 * 86_400_000 - 60_000, at)
+      await service.made('/v1/charges', { wallet, amount: '3000' })
+    }
+  }
+  await sound(t, billing)
+})
+
+t.test('credits of the last days of a period are not ended by the next', async (t) => {
+  const billing = await createSubscribing(t)
+  const { service, stripe, balance } = billing
+  // A day and a little is left of the first period.
+  stripe.controls.clock.advance(-29 * 86_400)
+  const wallet = await service.wallet()
+  const objectId = await billing.subscribed(wallet)
+  await billing.renew(objectId)
+  t.equal(await balance(wallet), '2000')
+  t.match(await billing.read(wallet), { credits_rolled_over: '0' })
+  await billing.renew(objectId)
+  t.equal(await balance(wallet), '2200', 'what came in time goes over')
+  await sound(t, billing)
+})
+
 t.test('one invoice is one grant, whoever reads it and however often', async (t) => {
   const billing = await createSubscribing(t)
   const { service, stripe, balance } = billing
@@ -147,6 +199,31 @@ t.test('an invoice that costs nothing brings its credits all the same', async (t
   t.match(await service.rooms.billing.sync(invoiceId, 'again'), { outcome: 'applied', changed: false })
   const refund = await service.post(`/v1/admin/payments/${payment.id}/refund`, { reason: 'a test' }, { key: service.adminKey })
   t.match(refund.body, { code: 'payment_not_paid' })
+  await sound(t, billing)
+})
+
+t.test('money for what is no plan waits for a person', async (t) => {
+  const billing = await createSubscribing(t)
+  const { service, stripe, balance } = billing
+  const wallet = await service.wallet()
+  const objectId = await billing.subscribed(wallet)
+  const [subscription] = stripe.controls.rows('subscriptions')
+  const item = subscription?.items.data[0]
+  // Stripe's own console: to a price that was made there.
+  const product = String(item?.price.product)
+  await askStripe(billing, '/v1/prices', { product, currency: 'usd', unit_amount: '2000', 'recurring[interval]': 'month' })
+  const price = stripe.controls.rows('prices').at(-1)?.id ?? ''
+  await askStripe(billing, `/v1/subscriptions/${objectId}`, {
+    'items[0][id]': item?.id ?? '',
+    'items[0][price]': price,
+    proration_behavior: 'none',
+  })
+  await billing.renew(objectId)
+  t.equal(await balance(wallet), '1000')
+  const parked = await service.query(`select type, reason from provider_events where status = 'parked' order by type`)
+  t.match(parked[0], { type: 'invoice.paid', reason: /money for nothing/ })
+  const found = await service.rooms.billing.reconcile(new Date(Date.now() - 3_600_000), new Date(Date.now() + 40 * 86_400_000))
+  t.match(found.disagreeing, [{ reason: /money for nothing/ }], 'and is told of again')
   await sound(t, billing)
 })
 

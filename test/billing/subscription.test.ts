@@ -18,6 +18,8 @@ t.test('each paid period brings its credits, and what is left goes over up to th
   t.equal(await balance(wallet), '0', 'nothing before anybody paid')
   const objectId = billing.payPage(begun)
   await billing.told()
+  const mode = billing.stripe.controls.rows('subscriptions')[0]?.billing_mode
+  t.match(mode, { type: 'flexible', flexible: { proration_discounts: 'itemized' } }, 'coupons are no part of what prorations buy')
   t.equal(await balance(wallet), '1000')
   const first = await billing.read(wallet)
   t.match(first, { status: 'active', provider_subscription_id: objectId, cancels_at: null, credits_rolled_over: '0' })
@@ -87,6 +89,7 @@ t.test('ends with its period, unless it is let go on', async (t) => {
   await billing.renew(objectId)
   t.equal((await billing.read(wallet)).status, 'active')
   await act(wallet, 'cancel', { at_period_end: true })
+  await billing.cameInTime(wallet)
   t.not(await balance(wallet), '0')
   await billing.renew(objectId)
   t.match(await billing.read(wallet), { status: 'canceled', ended_at: /^2/ })
@@ -126,15 +129,37 @@ t.test('a failing card is past due and brings nothing, until it is paid', async 
   const objectId = await billing.subscribed(wallet, 'basic', 'declinedOffSession')
   await service.made('/v1/charges', { wallet, amount: '400' })
   const invoice = await renew(objectId)
-  t.match(await billing.read(wallet), { status: 'past_due' })
+  t.match(await billing.read(wallet), { status: 'past_due', invoice_url: `https://invoice.stripe.com/i/${invoice}` })
   t.equal(await balance(wallet), '600', 'the old credits have a grace')
   t.match(await act(wallet, 'change', { plan: 'pro' }), { code: 'subscription_not_active', status: 409 })
   const method = stripe.controls.rows('subscriptions')[0]?.default_payment_method
   stripe.controls.changeCard(String(method), 'good')
   stripe.controls.retryInvoice(invoice)
   await billing.told()
-  t.match(await billing.read(wallet), { status: 'active', credits_rolled_over: '200' })
+  t.match(await billing.read(wallet), { status: 'active', credits_rolled_over: '200', invoice_url: null })
   t.equal(await balance(wallet), '1200')
+  await sound(t, billing)
+})
+
+t.test('a subscription that ends leaves credits that were paid for late three days', async (t) => {
+  const billing = await createSubscribing(t)
+  const { service, balance, act, stripe } = billing
+  stripe.controls.clock.advance(-32 * DAY)
+  const [wallet, other] = [await service.wallet(), await service.wallet()]
+  const paid = Date.now()
+  await billing.subscribed(wallet)
+  billing.payPage(await billing.begin(other))
+  t.equal(await balance(wallet), '1000')
+  // Of the end and the invoice of the other one, the end is heard of first.
+  const [, last] = stripe.controls.rows('subscriptions')
+  await service.rooms.billing.sync(last?.id ?? '', 'test')
+  for (const each of [wallet, other]) t.match(await act(each, 'cancel', { at_period_end: false }), { status: 'canceled' })
+  await billing.told()
+  for (const each of [wallet, other]) {
+    t.equal(await balance(each), '1000')
+    const [grant] = (await service.get(`/v1/wallets/${each}/grants`)).body.data
+    t.ok(Math.abs(Date.parse(grant.expires_at) - paid - 3 * DAY * 1000) < 60_000, grant.expires_at)
+  }
   await sound(t, billing)
 })
 
@@ -146,10 +171,11 @@ for (const endsAs of ['canceled', 'unpaid'] as const) {
     stripe.controls.clock.advance(-32 * DAY)
     const wallet = await service.wallet()
     const objectId = await billing.subscribed(wallet, 'basic', 'declinedOffSession')
+    await billing.cameInTime(wallet)
     t.equal(await balance(wallet), '1000')
     stripe.controls.retryInvoice(await renew(objectId))
     await billing.told()
-    t.match(await billing.read(wallet), { status: endsAs })
+    t.match(await billing.read(wallet), { status: endsAs, invoice_url: endsAs === 'unpaid' ? /^https:/ : null })
     if (endsAs === 'unpaid') {
       t.equal(await balance(wallet), '1000', 'within the grace')
       await service.query(`update grants set effective_at = now() - interval '40 days', expires_at = now() - interval '1 second'`)
@@ -199,6 +225,37 @@ t.test('a page that is left unpaid expires, and one may be ended', async (t) => 
   await sound(t, billing)
 })
 
+t.test('a wallet stays open while it is subscribed', async (t) => {
+  const billing = await createSubscribing(t)
+  const { service, act, stripe } = billing
+  const close = (wallet: string) => service.post(`/v1/wallets/${wallet}/close`, { reason: 'a test' }, { key: service.adminKey })
+  const wallet = await service.wallet()
+  const begun = await billing.begin(wallet)
+  t.match(await close(wallet), { status: 409, body: { code: 'wallet_subscribed', subscription_id: begun.id } }, 'its page may be paid on')
+  const objectId = billing.payPage(begun)
+  await billing.told()
+  await service.made('/v1/charges', { wallet, amount: '1000' })
+  t.match(await close(wallet), { status: 409, body: { code: 'wallet_subscribed' } })
+  await billing.act(wallet, 'cancel')
+  t.match(await close(wallet), { body: { code: 'wallet_subscribed' } }, 'until its period is over it may go on')
+  await billing.renew(objectId)
+  t.match(await close(wallet), { status: 200, body: { status: 'closed' } })
+
+  const left = await service.wallet(undefined, { owner: 'user:left' })
+  await billing.begin(left)
+  await act(left, 'cancel', { at_period_end: false })
+  t.match(await close(left), { status: 200 })
+  t.match((await service.post(`/v1/wallets/${left}/subscription`, { plan: 'basic' })).body, { code: 'wallet_closed' })
+  t.equal(stripe.controls.rows('sessions').filter(({ status }) => status === 'open').length, 0)
+
+  // Of subscribing and closing at once, one comes first.
+  for (const racing of await Promise.all([service.wallet(), service.wallet(), service.wallet()])) {
+    const [closed, subscribed] = await Promise.all([close(racing), service.post(`/v1/wallets/${racing}/subscription`, { plan: 'basic' })])
+    t.not(closed.status === 200, subscribed.status === 201, `${closed.status} ${subscribed.status}`)
+  }
+  await sound(t, billing)
+})
+
 t.test('what is not the caller’s is not there, and people subscribe for themselves', async (t) => {
   const billing = await createSubscribing(t)
   const { service } = billing
@@ -230,10 +287,11 @@ t.test('what cannot be is refused', async (t) => {
   const { service, act } = billing
   const wallet = await service.wallet()
   const path = `/v1/wallets/${wallet}/subscription`
-  t.match((await service.post(path, { plan: 'gold' })).body, { code: 'plan_not_sold' })
+  const gold = { code: 'plan_not_sold', errors: [{ pointer: '/plan', message: 'No plan "gold" is on sale' }] }
+  t.match((await service.post(path, { plan: 'gold' })).body, gold)
   t.match((await service.post(path, { plan: 'basic' }, { idempotencyKey: null })).body, { code: 'idempotency_key_missing' })
   const stranger = { plan: 'basic', success_url: 'https://evil.example' }
-  t.match((await service.post(path, stranger)).body, { code: 'return_url_not_allowed' })
+  t.match((await service.post(path, stranger)).body, { code: 'return_url_not_allowed', errors: [{ pointer: '/success_url' }] })
   for (const what of ['change', 'cancel', 'resume'])
     t.match(await act(wallet, what, what === 'change' ? { plan: 'pro' } : {}), { code: 'subscription_not_found', status: 404 })
   t.match((await service.get(path)).body, { code: 'subscription_not_found' })

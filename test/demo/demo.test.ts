@@ -67,16 +67,27 @@ t.test('two pages follow a wallet', { skip: !existsSync(CHROMIUM) && `there is n
 
   await t.test('credits that are bought in one page arrive in both', async (t) => {
     const { balance } = await truth()
-    const after = (credits: number) => ({ balance: String(Number((Number(balance) + credits).toFixed(2))) })
+    const after = (credits: number) => ({ balance: (Number(balance) + credits).toLocaleString('en') })
+    const notes = async (text: string, isBad = false) => {
+      // The first page stays behind another tab all the time: no focus tells it to look.
+      await first.waitForSelector(`#bought[data-bad=${isBad}]:text-is("${text}")`, WAIT)
+    }
+    const moves = async (name: string) => {
+      for (const page of pages) await page.waitForSelector(`#causes li:first-child span:first-child:text-is("${name}")`, WAIT)
+    }
     const [checkout] = await Promise.all([browser.waitForEvent('page', WAIT), first.click('[data-package=basic]')])
     await checkout.waitForURL('**/sandbox/checkout/**', WAIT)
     t.match(await checkout.textContent('.banner'), 'No card, no bank, no money')
+    t.equal(await checkout.textContent('h1'), 'Basic · 5,000 + 500 credits')
     t.match(await checkout.textContent('.price'), '45.00 USD')
+    await notes('Pay in the new tab; the credits arrive here by themselves.')
     await picture(t, checkout, 'checkout')
     const page = checkout.url()
 
     await checkout.click('button:text-is("Pay with a declined card")')
     await checkout.waitForSelector('[role=alert]:has-text("declined")', WAIT)
+    const declined = 'The card was declined. Nothing was paid; the order can still be paid, below.'
+    await notes(declined, true)
     await checkout.setViewportSize({ width: 340, height: 700 })
     await checkout.emulateMedia({ colorScheme: 'dark' })
     t.equal(await checkout.evaluate('document.documentElement.scrollWidth'), 340)
@@ -90,28 +101,71 @@ t.test('two pages follow a wallet', { skip: !existsSync(CHROMIUM) && `there is n
     await checkout.keyboard.press('Tab')
     await checkout.keyboard.press('Enter')
     await checkout.waitForURL('**/demo', WAIT)
-    await checkout.waitForSelector('#bought:text-is("Paid: 5,000 + 500 credits were added.")', WAIT)
+    const paid = 'Paid: 5,000 + 500 credits were added.'
+    await checkout.waitForSelector(`#bought[data-bad=false]:text-is("${paid}")`, WAIT)
+    await checkout.waitForSelector('#tabs:has-text("can be closed")', WAIT)
+    t.notOk(await first.isVisible('#tabs'))
+    await notes(paid)
     await picture(t, checkout, 'paid')
     for (const one of pages) {
       await shows(one, after(5_500))
-      t.equal(await one.textContent('#causes li:first-child span:first-child'), 'Payment')
-      t.match(await one.textContent('#causes li:first-child'), 'balance +5500')
-      await one.waitForSelector('#orders li:first-child:has-text("paid")', WAIT)
+      t.match(await one.textContent('#causes li:first-child'), 'balance +5,500')
+      await one.waitForSelector('#orders li:first-child span:text-is("paid")', WAIT)
     }
+    await moves('Payment')
 
     await checkout.goto(page)
     await checkout.click('button:text-is("Dispute")')
     await checkout.waitForSelector('.state:text-is("Disputed")', WAIT)
     for (const one of pages) await shows(one, after(0))
+    await moves('Dispute')
+    await notes('Disputed at the bank: 5,500 credits were taken back.')
     await checkout.click('button:text-is("Product wins")')
     for (const one of pages) await shows(one, after(5_500))
+    await moves('Dispute won')
+    await notes(paid)
     await checkout.click('button:text-is("Refund")')
     for (const one of pages) {
       await shows(one, after(0))
       await one.waitForSelector('#orders li:first-child:has-text("refunded")', WAIT)
     }
+    await moves('Refund')
+    await notes('Refunded: 5,500 credits were taken back.')
     await picture(t, first, 'bought')
     await checkout.close()
+  })
+
+  await t.test('an order whose payment page was closed or left is paid later', async (t) => {
+    const { balance } = await truth()
+    const pay = '#orders li:first-child a:text-is("Pay this order")'
+    const opened = async (selector: string) => {
+      const [tab] = await Promise.all([browser.waitForEvent('page', WAIT), first.click(selector)])
+      await tab.waitForURL('**/sandbox/checkout/**', WAIT)
+      return tab
+    }
+    const closed = await opened('[data-package=starter]')
+    const address = closed.url()
+    await closed.close()
+    await first.waitForSelector(pay, WAIT)
+    await first.reload()
+    await first.waitForSelector(pay, WAIT)
+    t.match(await first.textContent('#orders li:first-child'), `pay_…${address.slice(-6)}`)
+
+    const left = await opened(pay)
+    t.equal(left.url(), address, 'an order has one page')
+    await left.click('a:text-is("Leave without paying")')
+    // Nobody made a mistake.
+    await left.waitForSelector('#bought[data-bad=false]:text-is("Nothing was paid. The order can still be paid, below.")', WAIT)
+    await left.waitForSelector(pay, WAIT)
+    await left.close()
+
+    const again = await opened(pay)
+    await again.click('button:has-text("Pay 10.00 USD")')
+    await shows(first, { balance: (Number(balance) + 1_000).toLocaleString('en') })
+    await first.waitForSelector('#bought:text-is("Paid: 1,000 credits were added.")', WAIT)
+    t.notOk(await first.isVisible(pay))
+    await again.close()
+    await made('/v1/charges', { wallet, amount: '1000' })
   })
 
   await t.test('an order that cannot be placed says why', async () => {
@@ -149,6 +203,10 @@ t.test('two pages follow a wallet', { skip: !existsSync(CHROMIUM) && `there is n
   await t.test('it fits a phone, and nothing that it needs is refused', async (t) => {
     await first.setViewportSize({ width: 340, height: 700 })
     t.equal(await first.evaluate('document.documentElement.scrollWidth'), 340)
+    const boxes = await Promise.all((await first.locator('#packages button').all()).map((one) => one.boundingBox()))
+    t.equal(new Set(boxes.map((box) => `${box?.x} ${box?.width}`)).size, 1, 'no package stands alone in its row')
+    const [heading, status] = [await first.locator('h1').boundingBox(), await first.locator('#status').boundingBox()]
+    t.ok(heading && status && status.y < heading.y + heading.height, 'the state of the connection stands beside the heading')
     await first.emulateMedia({ colorScheme: 'dark' })
     await picture(t, first)
     // Sockets that were cut, the reserve that the wallet could not carry, and the package that was off sale.

@@ -60,6 +60,10 @@ t.test('the demo', async (t) => {
     t.equal((await get('/demo/routes.ts')).status, 404)
   })
 
+  t.test('is where somebody arrives who opens the service itself', async (t) => {
+    t.match(await get('/'), { status: 302, headers: { location: '/demo' } })
+  })
+
   t.test('moves nothing before the page asks for a token', async (t) => {
     t.match(await post('/demo/buy/basic'), { status: 404, body: { code: 'wallet_not_found' } })
     for (const action of ['reserve', 'commit', 'release', 'grant']) {
@@ -110,9 +114,18 @@ t.test('the demo', async (t) => {
     const key = (await post('/demo/token')).body.token
     const orders = await service.get('/v1/wallets/user:demo/payments', { key })
     t.match(orders.body.data, [{ status: 'pending', amount: '45.00', credits: '5000' }])
+    const resumed = await service.get(`/demo/pay/${bought.body.id}`, { key: null, headers: { host: 'localhost:8080' } })
+    t.match(resumed, { status: 303, headers: { location: bought.body.checkout.url } })
     const paid = await post(`${new URL(bought.body.checkout.url).pathname}/pay`)
     t.match(paid, { status: 303, headers: { location: 'http://localhost:8080/demo?paid' } })
     t.equal(BigInt((await wallets())[0].balance) - BigInt(wallet.balance), 5_500_000_000n)
+    t.match(await get(`/demo/pay/${bought.body.id}`), { status: 303, headers: { location: '/demo' } }, 'which is paid once')
+    const foreign = await service.made('/v1/purchases', { wallet: await service.wallet(), package: 'basic' })
+    for (const id of [foreign.id, bought.body.id.replace(/.$/, (end: string) => (end === '0' ? '1' : '0'))]) {
+      t.match(await get(`/demo/pay/${id}`), { status: 404, body: { code: 'payment_not_found' } })
+    }
+    t.match(await get('/demo/pay/..'), { status: 404 })
+    t.match(await get('/demo/pay/pay_1'), { status: 400, body: { code: 'invalid_request' } })
     const off = { package: 'starter', name: 'Starter', price: '10.00', currency: 'USD', credits: '1000', enabled: false, reason: 'a test' }
     await service.made('/v1/admin/packages', off, { key: service.adminKey })
     t.same(
@@ -152,7 +165,7 @@ t.test('the demo', async (t) => {
   t.test('is not there in production', async (t) => {
     const production = await service.another({ env: { NODE_ENV: 'production', DATABASE_URL: service.url } })
     for (const { path } of DEMO_FILES) t.equal((await production.get(path, { key: null })).status, 404, path)
-    t.equal((await production.get('/demo/packages', { key: null })).status, 404)
+    for (const path of ['/', '/demo/packages', '/demo/pay/pay_1']) t.equal((await production.get(path, { key: null })).status, 404, path)
     for (const path of ['/demo/token', '/demo/reserve', '/demo/grant', '/demo/buy/basic']) {
       t.equal((await production.post(path, null, { key: null })).status, 404, path)
     }
@@ -176,5 +189,7 @@ t.test('where there is a Stripe key, the demo sells by way of Stripe', async (t)
   const { hostname, pathname } = new URL(body.checkout.url)
   t.not(hostname, 'localhost')
   t.notMatch(pathname, 'sandbox')
+  const resumed = await service.get(`/demo/pay/${body.id}`, { key: null, headers: { host: 'localhost:8080' } })
+  t.match(resumed, { status: 303, headers: { location: body.checkout.url } })
   t.equal((await service.get('/sandbox/done', { key: null })).status, 404, 'and there is no sandbox')
 })

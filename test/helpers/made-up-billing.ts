@@ -82,7 +82,7 @@ export async function subscribe(
   return {
     id: begun.id,
     async is(said) {
-      const never = { customerId: null, cancelsAt: null, periodStart: null, periodEnd: null, endedAt: null }
+      const never = { customerId: null, invoiceUrl: null, cancelsAt: null, periodStart: null, periodEnd: null, endedAt: null }
       state = { objectId, priceIds: [priceId], ...marks, ...never, ...said }
       await tell(objectId)
     },

@@ -1,6 +1,6 @@
 import { DAY_MS } from '../../src/kernel/time.ts'
 import { subscribe } from './made-up-billing.ts'
-import { atSandbox, sandboxId } from './sandbox.ts'
+import { atSandbox, sandboxId, saveCards } from './sandbox.ts'
 import { type Body, type TestService, times } from './service.ts'
 
 export interface RichBook {
@@ -194,7 +194,7 @@ async function makeOrders(service: TestService): Promise<Pick<RichBook, 'buyer' 
 async function makeTopUps(service: TestService): Promise<Pick<RichBook, 'toppedUp' | 'declined'>> {
   const withCard = async (credits: string, payment_method_id: string) => {
     const wallet = await service.wallet(credits)
-    await service.made(`/v1/wallets/${wallet}/cards`, {})
+    await saveCards(service, wallet, ['good', 'declined'])
     const body = { threshold: '100', package: 'starter', cap: { amount: '15' }, payment_method_id }
     const set = await service.send('PUT', `/v1/wallets/${wallet}/top-up`, body)
     if (set.status !== 200) throw new Error(`a top-up was not set: ${set.text}`)
@@ -249,8 +249,9 @@ async function makeSubscriptions(service: TestService): Promise<Pick<RichBook, '
   await subscribe(service, subscriber, 'monthly')
   const going = await subscribe(service, subscriber, 'monthly')
   const [first, second] = [
-    { start: now - 31 * DAY_MS, end: now - DAY_MS },
-    { start: now - DAY_MS, end: now + 29 * DAY_MS },
+    // Enough of the first is left for its credits to go over into the second.
+    { start: now - 25 * DAY_MS, end: now + 5 * DAY_MS },
+    { start: now + 5 * DAY_MS, end: now + 35 * DAY_MS },
   ]
   await going.is({ status: 'active', periodStart: first.start, periodEnd: first.end })
   await going.pays(first)

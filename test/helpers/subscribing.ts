@@ -1,4 +1,5 @@
 import type { Test } from 'tap'
+import { fromWireId } from '../../src/kernel/ids.ts'
 import { createBilling, type TestBilling } from './billing.ts'
 import type { AppOptions, Body } from './service.ts'
 import type { CardName, TestStripeOptions } from './stripe/index.ts'
@@ -19,6 +20,8 @@ export interface Subscribing extends TestBilling {
   told(): Promise<void>
   /** The next period begins. @returns its invoice */
   renew(objectId: string): Promise<string>
+  /** The wallet's credits are as if they had come when the present period began, and not a moment ago. */
+  cameInTime(wallet: string): Promise<void>
   act(wallet: string, what: string, body?: object): Promise<Body>
   /** What the ledger says, oldest first: kind, amount and account. */
   ledger(wallet: string): Promise<string[]>
@@ -54,6 +57,11 @@ export async function createSubscribing(t: Test, options: AppOptions & { stripe?
       const invoice = stripe.controls.advanceSubscription(objectId, { moveClock: true })
       await self.told()
       return invoice?.id ?? ''
+    },
+    async cameInTime(wallet) {
+      const { period_start: start, period_end: end } = await self.read(wallet)
+      const times = `created_at = $1, effective_at = $1, expires_at = $2::timestamptz + interval '3 days'`
+      await service.query(`update grants set ${times} where wallet_id = $3`, [start, end, fromWireId('wallet', wallet)])
     },
     async act(wallet, what, body = {}) {
       return (await service.post(`/v1/wallets/${wallet}/subscription/${what}`, body)).body

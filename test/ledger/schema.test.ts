@@ -158,6 +158,7 @@ const CHECKS: Readonly<Record<string, Broken>> = {
   plan_versions_rollover_cap_check: { table: 'plan_versions', patch: { rollover_cap: -1 } },
   plan_prices_provider_check: { table: 'plan_prices', patch: { provider: 'cash' } },
   subscriptions_provider_check: { table: 'subscriptions', patch: { provider: 'cash' } },
+  sandbox_card_pages_saved_has_time: { table: 'sandbox_card_pages', patch: { saved_at: null }, where: 'method_id is not null' },
   subscriptions_status_check: { table: 'subscriptions', patch: { status: 'lost' } },
   subscriptions_rolled_over_check: { table: 'subscriptions', patch: { rolled_over: -1 } },
   subscriptions_begun_has_object: { table: 'subscriptions', patch: { object_id: null }, where: `status = 'active'` },

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { toWireId } from '../../src/kernel/ids.ts'
+import { fromWireId, toWireId } from '../../src/kernel/ids.ts'
 import { DAY_MS } from '../../src/kernel/time.ts'
 import { subscribe } from '../helpers/made-up-billing.ts'
 import { createProxy } from '../helpers/proxy.ts'
-import { atSandbox } from '../helpers/sandbox.ts'
+import { atSandbox, saveCards } from '../helpers/sandbox.ts'
 import { type Body, createService, type TestService, times } from '../helpers/service.ts'
 import { openSocket, type TestSocket } from '../helpers/socket.ts'
 
@@ -66,7 +66,7 @@ t.test('every mutation pushes the wallets it touched, and no others', async (t) 
   const order: Body = await made('/v1/purchases', { wallet: buyer, package: 'starter' })
   const unpaid: Body = await made('/v1/purchases', { wallet: buyer, package: 'starter' })
   await made('/v1/admin/promotions', { code: 'HELLO', credits: '5', needs_purchase: false, reason: 'x' }, admin)
-  await made(`/v1/wallets/${saver}/cards`, {})
+  await saveCards(service, saver, ['declined', 'good'])
   const topUp = async (body: object) => {
     const cap = { amount: '15' }
     const answer = await service.send('PUT', `/v1/wallets/${saver}/top-up`, { threshold: '100', package: 'starter', cap, ...body })
@@ -339,6 +339,10 @@ t.test('every mutation pushes the wallets it touched, and no others', async (t) 
     {
       name: 'a subscription whose credits end with it',
       run: async () => {
+        // They had come when their period began: credits that come late stay a while.
+        const times = `created_at = $1, effective_at = $1, expires_at = $2::timestamptz + interval '3 days'`
+        const [start, end] = [new Date(period.start), new Date(period.end)]
+        await service.query(`update grants set ${times} where wallet_id = $3`, [start, end, fromWireId('wallet', subscriber)])
         await subscription.is({ status: 'canceled', endedAt: period.end, ...periodOf })
         return ofSubscription
       },

@@ -26,8 +26,9 @@ export interface Redemption {
   readonly walletId: string
   readonly id: string
   readonly promotionId: string
-  /** Of the promotion. */
+  /** Of the promotion, as the next. */
   readonly grantDays: number | null
+  readonly firstPurchaseOnly: boolean
   readonly paymentId: string | null
   readonly grantId: string | null
   readonly credits: Micro

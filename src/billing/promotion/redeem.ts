@@ -1,13 +1,12 @@
 import type { Grant } from '../../grants/grant.ts'
 import { grants } from '../../grants/grant.ts'
-import { addGrant, roomFor } from '../../grants/issue.ts'
+import { giveGrant, roomFor } from '../../grants/issue.ts'
 import { settle } from '../../grants/settle.ts'
 import type { Micro } from '../../kernel/credits.ts'
-import { refusal } from '../../kernel/errors.ts'
+import { about, refusal } from '../../kernel/errors.ts'
 import { DAY_MS } from '../../kernel/time.ts'
 import type { Draft } from '../../ledger/book.ts'
 import { done, type Outcome, refuse } from '../../ledger/command.ts'
-import { post } from '../../ledger/post.ts'
 import type { Wallet } from '../../ledger/wallet.ts'
 import { type Redemption, redemptions } from './promotion.ts'
 
@@ -29,7 +28,8 @@ export function redeem(
   if (wallet.status === 'closed') return refuse(refusal('wallet_closed', 'A closed wallet takes no credits.'))
   if (!claim.ok) return claim
   const redemption = draft.get(redemptions, wallet.id, claim.value.redemptionId)
-  if (!redemption || redemption.redeemedAt !== null) return refuse(refusal('promotion_used', 'This wallet has redeemed the code before.'))
+  if (!redemption || redemption.redeemedAt !== null)
+    return refuse(about('/code', refusal('promotion_used', 'This wallet has redeemed the code before.')))
   settle(draft, wallet.id)
   const room = roomFor(draft, wallet.id, claim.value.credits)
   if (!room.ok) return room
@@ -52,8 +52,7 @@ export function grantPromotion(
   const { walletId, grantDays } = redemption
   const expiresAt = grantDays === null ? null : draft.now + grantDays * DAY_MS
   const { source, reference, paymentId } = of
-  const grant = addGrant(draft, { id: draft.nextId(), walletId, kind: 'promotion', amount, expiresAt, source, reference })
-  post(draft, { walletId, kind: 'grant', amount, counterAccount: 'promotions', draws: [{ grantId: grant.id, amount }], reference })
+  const grant = giveGrant(draft, { walletId, kind: 'promotion', amount, expiresAt, source, reference })
   const used = { ...redemption, paymentId, grantId: grant.id, credits: amount, redeemedAt: draft.now }
   draft.put(redemptions, used)
   return { grant, redemption: used }

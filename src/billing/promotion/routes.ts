@@ -4,9 +4,9 @@ import { speakerOf } from '../../auth/guard.ts'
 import { grantAnswer } from '../../grants/schemas.ts'
 import { pageOf, problemResponses } from '../../http/openapi.ts'
 import { paginate } from '../../http/page.ts'
-import { fail } from '../../kernel/errors.ts'
+import { about, fail } from '../../kernel/errors.ts'
 import { fromWireId } from '../../kernel/ids.ts'
-import { done } from '../../ledger/command.ts'
+import { done, refuse } from '../../ledger/command.ts'
 import type { Lane } from '../../ledger/lane.ts'
 import { toCommand, walletRef } from '../../ledger/operation.ts'
 import { accessOf, callerOf, idempotencyHeaders, sendAnswer } from '../../ledger/routes.ts'
@@ -65,7 +65,7 @@ export function promotionRoutes(app: FastifyInstance, { promotions, lane, wallet
       const claimed = await promotions.claim(code, wallet.id, false)
       const claim = claimed.ok
         ? done({ redemptionId: claimed.value.redemptionId, code, credits: claimed.value.promotion.credits ?? 0n })
-        : claimed
+        : refuse(about('/code', claimed.refusal))
       const prepared: ClaimedRedemption = { ...body, claim }
       return sendAnswer(reply, await lane.submit(toCommand(redeemOperation, callerOf(request), key, {}, body, prepared))) as never
     },
@@ -141,7 +141,7 @@ export function promotionRoutes(app: FastifyInstance, { promotions, lane, wallet
       schema: {
         operationId: 'listPromotions',
         tags: ['Payments'],
-        summary: 'List promotion codes and how often they were redeemed, newest first',
+        summary: 'List promotion codes, who made them and how often they were redeemed, newest first',
         querystring: schema.promotionsQuery,
         response: { 200: pageOf(schema.countedPromotionObject), ...problemResponses([400, 401, 403, 503]) },
       },

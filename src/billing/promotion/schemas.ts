@@ -117,7 +117,8 @@ export const promotionBody = z
   })
   .superRefine((body, context) => {
     const issue = (name: string, message: string) => context.addIssue({ code: 'custom', path: [name], message })
-    if ((body.percent === undefined) === (body.credits === undefined)) issue('percent', 'say either percent or credits')
+    if ((body.percent === undefined) === (body.credits === undefined))
+      issue('percent', 'is required unless credits is given, and excludes it')
     else if (body.percent !== undefined && !body.needs_purchase) issue('percent', 'is of a purchase: a code by itself gives credits')
     if (body.first_purchase_only && !body.needs_purchase) issue('first_purchase_only', 'needs a purchase')
     const endsAt = body.ends_at === undefined ? Number.POSITIVE_INFINITY : Date.parse(body.ends_at)
@@ -173,11 +174,12 @@ export function promotionToWire(promotion: Promotion) {
 }
 
 export const countedPromotionObject = promotionObject
-  .extend({ redeemed: z.int(), created_at: field.timeOut })
+  .extend({ redeemed: z.int(), created_by: z.string(), created_at: field.timeOut })
   .meta({ id: 'PromotionRecord' })
 
 export function countedPromotionToWire(promotion: CountedPromotion) {
-  return { ...promotionToWire(promotion), redeemed: promotion.redeemed, created_at: toWireTime(promotion.createdAt) }
+  const { redeemed, createdBy, createdAt } = promotion
+  return { ...promotionToWire(promotion), redeemed, created_by: createdBy, created_at: toWireTime(createdAt) }
 }
 
 export const promotionParams = z.strictObject({ promotion_id: field.id('promotion') })

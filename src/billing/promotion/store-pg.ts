@@ -7,6 +7,7 @@ interface RedemptionSqlRow {
   readonly id: string
   readonly promotion_id: string
   readonly grant_days: number | null
+  readonly first_purchase_only: boolean
   readonly payment_id: string | null
   readonly grant_id: string | null
   readonly credits: bigint
@@ -40,7 +41,8 @@ export const redemptionStore: RowStore<Redemption> = {
             table: redemptions,
             statement: {
               name: 'redemptions_named',
-              text: `select r.wallet_id, r.id, r.promotion_id, p.grant_days, r.payment_id, r.grant_id, r.credits, r.claimed_at, r.redeemed_at
+              text: `select r.wallet_id, r.id, r.promotion_id, p.grant_days, p.first_purchase_only, r.payment_id, r.grant_id, r.credits,
+                  r.claimed_at, r.redeemed_at
                 from redemptions r join promotions p on p.id = r.promotion_id where r.id = any($1::uuid[])`,
               values: [uuids(ids)],
             },
@@ -49,6 +51,7 @@ export const redemptionStore: RowStore<Redemption> = {
               id: row.id,
               promotionId: row.promotion_id,
               grantDays: row.grant_days,
+              firstPurchaseOnly: row.first_purchase_only,
               paymentId: row.payment_id,
               grantId: row.grant_id,
               credits: row.credits,

@@ -17,9 +17,10 @@ export interface RecordedRule extends BonusRule {
   readonly createdAt: Instant
 }
 
-/** How often a promotion was redeemed. */
+/** A promotion with who made it, and how often it was redeemed. */
 export interface CountedPromotion extends Promotion {
   readonly redeemed: number
+  readonly createdBy: string
   readonly createdAt: Instant
 }
 
@@ -99,7 +100,10 @@ export function promotionStore(prisma: PrismaClient) {
         take: limit,
         include: { _count: { select: { redemptions: { where: { redeemedAt: { not: null } } } } } },
       })
-      return rows.map((row) => ({ ...promotionFromPrisma(row), redeemed: row._count.redemptions, createdAt: row.createdAt.getTime() }))
+      return rows.map((row) => {
+        const made = { createdBy: row.createdBy, createdAt: row.createdAt.getTime() }
+        return { ...promotionFromPrisma(row), redeemed: row._count.redemptions, ...made }
+      })
     },
 
     /**
@@ -126,11 +130,11 @@ export function promotionStore(prisma: PrismaClient) {
           return refuse(refusal('promotion_not_applicable', 'This code is for a first purchase.'))
         }
         const since = new Date(now.getTime() - CLAIM_MS)
-        if (!known || known.claimedAt < since) {
+        if (row.mostRedemptions !== null && (!known || known.claimedAt < since)) {
           const taken = await tx.redemption.count({
             where: { promotionId: row.id, walletId: { not: walletId }, OR: [{ redeemedAt: { not: null } }, { claimedAt: { gte: since } }] },
           })
-          if (row.mostRedemptions !== null && taken >= row.mostRedemptions) {
+          if (taken >= row.mostRedemptions) {
             return refuse(refusal('promotion_ended', 'The promotion has been redeemed as often as it can be.'))
           }
         }

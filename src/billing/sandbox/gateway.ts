@@ -1,13 +1,15 @@
 import { fail } from '../../kernel/errors.ts'
-import { toWireId } from '../../kernel/ids.ts'
-import type { Card, Checkout, CheckoutOrder, Gateway } from '../gateway.ts'
+import { newId, toWireId } from '../../kernel/ids.ts'
+import type { Checkout, CheckoutOrder, Gateway } from '../gateway.ts'
 import { formatMoney } from '../money.ts'
 import type { ProviderPayment } from '../payment.ts'
+import { cardOf, SANDBOX_CARDS } from './card.ts'
 import type { SandboxPayment, SandboxRefund } from './payment.ts'
 import type { SandboxStore } from './store-prisma.ts'
 
-/** Where the page of the sandbox is, on this service. */
+/** Where the pages of the sandbox are, on this service. */
 export const SANDBOX_PATH = '/sandbox/checkout'
+export const SANDBOX_CARDS_PATH = '/sandbox/cards'
 
 /**
  * Plays a payment provider for development: the same orders, the same road, but no money. Orders are marked with it and with no real
@@ -54,11 +56,15 @@ export function createSandboxGateway(store: SandboxStore): Gateway {
       return { id, amount: BigInt(given), status: 'succeeded' }
     },
 
-    cards: async () => SANDBOX_CARDS,
-    openCardPage: async ({ successUrl }) => ({ url: successUrl, expiresAt: null }),
+    cards: async (customerId) => (await store.savedCards(customerId)).flatMap((methodId) => cardOf(methodId) ?? []),
+    async openCardPage({ customerId, successUrl, cancelUrl }) {
+      const id = `sandbox_page_${newId()}`
+      await store.openCardPage({ id, customerId, successUrl, cancelUrl, methodId: null })
+      return { url: `${SANDBOX_CARDS_PATH}/${id}`, expiresAt: null }
+    },
 
     async chargeCard(order) {
-      const declines = order.methodId !== SANDBOX_CARDS[0]?.methodId
+      const declines = order.methodId !== SANDBOX_CARDS.good.methodId
       const id = `sandbox_${toWireId('payment', order.paymentId)}`
       if (declines) return { outcome: 'declined', failure: 'The sandbox declines this card.', needsOwner: false }
       await store.open({ ...blank, ...marksOf(order), id, status: 'paid', paidAt: Date.now() })
@@ -72,12 +78,6 @@ export function createSandboxGateway(store: SandboxStore): Gateway {
     changedBetween: (from, to) => store.changedBetween(from, to),
   }
 }
-
-/** Every wallet has these two. */
-const SANDBOX_CARDS: Card[] = [
-  { methodId: 'sandbox_card', fingerprint: 'sandbox_good', card: 'sandbox 4242' },
-  { methodId: 'sandbox_card_declined', fingerprint: 'sandbox_declined', card: 'sandbox 0002' },
-]
 
 const blank = {
   status: 'open',

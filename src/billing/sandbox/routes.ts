@@ -3,8 +3,11 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { isOwnOrigin } from '../../http/own-origin.ts'
 import { fail } from '../../kernel/errors.ts'
 import type { SyncOutcome } from '../sync.ts'
-import { SANDBOX_PATH } from './gateway.ts'
-import { checkoutPage, donePage, pageHeaders, unknownPage } from './page.ts'
+import { SANDBOX_CARDS, type SandboxCard } from './card.ts'
+import { cardPage } from './card-page.ts'
+import { SANDBOX_CARDS_PATH, SANDBOX_PATH } from './gateway.ts'
+import { pageHeaders } from './layout.ts'
+import { checkoutPage, donePage, unknownPage } from './page.ts'
 import { act, SANDBOX_ACTIONS } from './payment.ts'
 import type { SandboxStore } from './store-prisma.ts'
 
@@ -22,7 +25,7 @@ const FORM_BYTES_MAX = 1024
 const SOURCE = new URL('../../../src/billing/sandbox/', import.meta.url)
 const FILES: Readonly<Record<string, string>> = { 'page.css': 'text/css; charset=utf-8', 'icon.svg': 'image/svg+xml' }
 
-interface OfPayment {
+interface OfPage {
   Params: { id: string }
 }
 
@@ -39,14 +42,14 @@ export async function sandboxRoutes(app: FastifyInstance, { store, sync }: Sandb
 
   app.get('/sandbox/done', options, async (_request, reply) => reply.headers(pageHeaders(null)).send(donePage()))
 
-  app.get<OfPayment>(`${SANDBOX_PATH}/:id`, options, async (request, reply) => {
+  app.get<OfPage>(`${SANDBOX_PATH}/:id`, options, async (request, reply) => {
     const payment = await store.find(request.params.id)
     if (!payment) return reply.code(404).headers(pageHeaders(null)).send(unknownPage())
     return reply.headers(pageHeaders(payment.successUrl)).send(checkoutPage(payment))
   })
 
   for (const action of SANDBOX_ACTIONS) {
-    app.post<OfPayment>(`${SANDBOX_PATH}/:id/${action}`, { ...options, onRequest: checkOrigin }, async (request, reply) => {
+    app.post<OfPage>(`${SANDBOX_PATH}/:id/${action}`, { ...options, onRequest: checkOrigin }, async (request, reply) => {
       const payment = await store.change(request.params.id, (before) => act(before, action, Date.now()))
       const result = await sync(payment.id, `sandbox:${request.id}`)
       if (result.outcome !== 'applied') {
@@ -54,6 +57,19 @@ export async function sandboxRoutes(app: FastifyInstance, { store, sync }: Sandb
         return reply.headers(pageHeaders(payment.successUrl)).send(checkoutPage(payment, trouble))
       }
       return reply.redirect(action === 'pay' ? payment.successUrl : `${SANDBOX_PATH}/${encodeURIComponent(payment.id)}`, 303)
+    })
+  }
+
+  app.get<OfPage>(`${SANDBOX_CARDS_PATH}/:id`, options, async (request, reply) => {
+    const page = await store.findCardPage(request.params.id)
+    if (!page) return reply.code(404).headers(pageHeaders(null)).send(unknownPage())
+    return reply.headers(pageHeaders(page.successUrl)).send(cardPage(page))
+  })
+
+  for (const name of Object.keys(SANDBOX_CARDS) as SandboxCard[]) {
+    app.post<OfPage>(`${SANDBOX_CARDS_PATH}/:id/${name}`, { ...options, onRequest: checkOrigin }, async (request, reply) => {
+      const page = await store.saveCard(request.params.id, SANDBOX_CARDS[name].methodId)
+      return reply.redirect(page.successUrl, 303)
     })
   }
 }

@@ -1,5 +1,6 @@
 import type { Prisma, PrismaClient } from '../../generated/prisma/client.ts'
 import { fail } from '../../kernel/errors.ts'
+import type { SandboxCardPage } from './card.ts'
 import type { SandboxPayment } from './payment.ts'
 
 const PAGE = 500
@@ -11,6 +12,13 @@ export interface SandboxStore {
   /** One change at a time. @throws FareboxError `payment_not_found`, and whatever `change` throws */
   change(id: string, change: (before: SandboxPayment) => SandboxPayment): Promise<SandboxPayment>
   changedBetween(from: Date, to: Date): AsyncIterable<string>
+
+  openCardPage(page: SandboxCardPage): Promise<void>
+  findCardPage(id: string): Promise<SandboxCardPage | null>
+  /** Keeps the first card that is saved on a page. @throws FareboxError `payment_not_found` */
+  saveCard(pageId: string, methodId: string): Promise<SandboxCardPage>
+  /** The cards that a customer saved, each once, newest first. */
+  savedCards(customerId: string): Promise<string[]>
 }
 
 /** The sandbox's books, apart from ours. */
@@ -19,6 +27,7 @@ export function sandboxStore(prisma: PrismaClient): SandboxStore {
     const row = await prisma.sandboxPayment.findUnique({ where: { id } })
     return row && (row.state as unknown as SandboxPayment)
   }
+  const findCardPage = (id: string) => prisma.sandboxCardPage.findUnique({ where: { id } })
   return {
     async open(payment) {
       const data = { id: payment.id, state: toJson(payment), updatedAt: new Date() }
@@ -47,6 +56,27 @@ export function sandboxStore(prisma: PrismaClient): SandboxStore {
         if (!last || rows.length < PAGE) return
         after = last.id
       }
+    },
+
+    async openCardPage(page) {
+      await prisma.sandboxCardPage.create({ data: page })
+    },
+    findCardPage,
+    async saveCard(pageId, methodId) {
+      await prisma.sandboxCardPage.updateMany({ where: { id: pageId, methodId: null }, data: { methodId, savedAt: new Date() } })
+      const page = await findCardPage(pageId)
+      if (!page) throw fail('payment_not_found', 'The sandbox knows no such page.')
+      return page
+    },
+    async savedCards(customerId) {
+      const rows = await prisma.sandboxCardPage.groupBy({
+        by: ['methodId'],
+        where: { customerId, methodId: { not: null } },
+        _max: { savedAt: true },
+        // Of those that were saved in the same millisecond, the one whose page was opened later.
+        orderBy: [{ _max: { savedAt: 'desc' } }, { _max: { id: 'desc' } }],
+      })
+      return rows.flatMap(({ methodId }) => methodId ?? [])
     },
   }
 }

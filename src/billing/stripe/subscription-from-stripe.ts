@@ -4,8 +4,16 @@ import type { ProviderSubscription } from '../subscription/subscription.ts'
 import { markOf, SUBSCRIPTION_MARK, WALLET_MARK } from './from-stripe.ts'
 import { idOf } from './subject.ts'
 
-/** A subscription in our terms. Its period is that of its items; they share one, as there is one. */
-export function subscriptionFromStripe(subscription: Stripe.Subscription): ProviderSubscription {
+/** Whether the owner of a subscription owes an invoice, and may pay it on a page. */
+export function owes({ status }: Stripe.Subscription): boolean {
+  return status === 'incomplete' || status === 'past_due' || status === 'unpaid'
+}
+
+/**
+ * A subscription in our terms. Its period is that of its items; they share one, as there is one.
+ * @param open the newest invoice that is owed, if any
+ */
+export function subscriptionFromStripe(subscription: Stripe.Subscription, open: Stripe.Invoice | null): ProviderSubscription {
   const items = subscription.items.data
   const [first] = items
   return {
@@ -14,6 +22,7 @@ export function subscriptionFromStripe(subscription: Stripe.Subscription): Provi
     livemode: subscription.livemode,
     customerId: idOf(subscription.customer),
     priceIds: items.map(({ price }) => price.id),
+    invoiceUrl: open?.hosted_invoice_url ?? null,
     cancelsAt: instant(subscription.cancel_at),
     periodStart: instant(first?.current_period_start),
     periodEnd: instant(first?.current_period_end),

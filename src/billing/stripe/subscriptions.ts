@@ -5,10 +5,12 @@ import type { SubscriptionGateway } from '../subscription/gateway.ts'
 import { asked, orNull } from './ask.ts'
 import { ofSession, SUBSCRIPTION_MARK, WALLET_MARK } from './from-stripe.ts'
 import { idOf } from './subject.ts'
-import { invoiceFromStripe, subscriptionFromStripe } from './subscription-from-stripe.ts'
+import { invoiceFromStripe, owes, subscriptionFromStripe } from './subscription-from-stripe.ts'
 
 const PAGE = 100
 const REFUSED = 'subscription_refused'
+/** Amounts of prorations are before coupons, too, as those of whole periods are: credits follow them. */
+const BILLING_MODE = { type: 'flexible', flexible: { proration_discounts: 'itemized' } } as const
 
 /** Stripe Billing: it makes the invoices, collects them, and tries again where a card fails. */
 export function createStripeSubscriptions(stripe: Stripe): SubscriptionGateway {
@@ -38,7 +40,7 @@ export function createStripeSubscriptions(stripe: Stripe): SubscriptionGateway {
               client_reference_id: metadata[WALLET_MARK] ?? '',
               line_items: [{ quantity: 1, price: priceId }],
               metadata,
-              subscription_data: { metadata, description: title },
+              subscription_data: { metadata, description: title, billing_mode: BILLING_MODE },
               success_url: successUrl,
               cancel_url: cancelUrl,
             },
@@ -67,7 +69,10 @@ export function createStripeSubscriptions(stripe: Stripe): SubscriptionGateway {
 
     async readSubscription(objectId) {
       const subscription = await asked(() => orNull(stripe.subscriptions.retrieve(objectId)))
-      return subscription && subscriptionFromStripe(subscription)
+      if (!subscription) return null
+      // Of several the newest: once it is paid the subscription goes on.
+      const open = owes(subscription) ? await asked(() => stripe.invoices.list({ subscription: objectId, status: 'open', limit: 1 })) : null
+      return subscriptionFromStripe(subscription, open?.data[0] ?? null)
     },
 
     async readInvoice(invoiceId) {

@@ -1,15 +1,15 @@
 import { grants } from '../../grants/grant.ts'
-import { addGrant, roomFor } from '../../grants/issue.ts'
+import { giveGrant, roomFor } from '../../grants/issue.ts'
 import { settle } from '../../grants/settle.ts'
 import { refusal } from '../../kernel/errors.ts'
 import { toWireId } from '../../kernel/ids.ts'
+import type { Instant } from '../../kernel/time.ts'
 import type { Draft } from '../../ledger/book.ts'
 import { done, type Outcome, refuse } from '../../ledger/command.ts'
-import { post } from '../../ledger/post.ts'
 import { formatMoney } from '../money.ts'
 import { type Payment, payments } from '../payment.ts'
 import type { Bought, Period, ProviderInvoice } from './invoice.ts'
-import { grantsOf, rollOver } from './roll-over.ts'
+import { cameLate, grantsOf, rollOver } from './roll-over.ts'
 import { GRACE_MS, type Subscription, sourceOf, subscriptions } from './subscription.ts'
 
 export interface ApplyInvoiceInput {
@@ -23,8 +23,8 @@ export interface ApplyInvoiceInput {
 }
 
 /**
- * Grants what a paid invoice bought, once. It may come late and in any order: what the credits of a period that is over would have left
- * goes over into the newest one, as it would have in time.
+ * Grants what a paid invoice bought, once. Invoices may come late and in any order. Credits of a period that is over, or nearly, stand by
+ * themselves: they take over nothing, go over into nothing, and no other invoice ends them, so it does not matter which came first.
  */
 export function applyInvoice(draft: Draft, input: ApplyInvoiceInput): Outcome<{ payment: Payment; changed: boolean }> {
   const { walletId, paymentId, invoice, bought } = input
@@ -39,11 +39,13 @@ export function applyInvoice(draft: Draft, input: ApplyInvoiceInput): Outcome<{ 
   if (!room.ok) return room
 
   const place = placeOf(subscription, bought.period)
+  const isLate = bought.period.end < draft.now + GRACE_MS
   const reference = toWireId('payment', paymentId)
   let after: Subscription = { ...subscription, objectId: subscription.objectId ?? invoice.subscriptionObjectId, updatedAt: draft.now }
   if (place === 'next') {
     const how = { room: bought.plan.rolloverCap, expiresAt: expiryOf(draft, subscription, bought.period.end), reference }
-    after = { ...after, rolledOver: rollOver(draft, subscription, grantsOf(draft, subscription), how) }
+    const old = isLate ? [] : grantsOf(draft, subscription).filter((grant) => !cameLate(grant))
+    after = { ...after, rolledOver: rollOver(draft, subscription, old, how) }
   }
   if (place === 'next' || (place === 'present' && bought.period.start >= (subscription.creditedFrom ?? 0))) {
     const { start, end } = bought.period
@@ -55,7 +57,7 @@ export function applyInvoice(draft: Draft, input: ApplyInvoiceInput): Outcome<{ 
   issue(draft, payment, subscription, bought)
   draft.put(payments, payment)
   settle(draft, walletId)
-  if (place === 'past') after = { ...after, rolledOver: after.rolledOver + passOn(draft, after, payment, bought) }
+  if (place === 'past' && !isLate) after = { ...after, rolledOver: after.rolledOver + passOn(draft, after, payment, bought) }
   draft.put(subscriptions, after)
   return done({ payment, changed: true })
 }
@@ -72,15 +74,17 @@ export function placeOf(
   return end <= creditedFrom ? 'past' : 'present'
 }
 
-/** When credits for a period end: a while after it, for the next one is paid a little late; with it where there will be none. */
-function expiryOf(draft: Draft, subscription: Subscription, periodEnd: number): number {
-  return Math.max(subscription.status === 'canceled' ? periodEnd : periodEnd + GRACE_MS, draft.now + 1)
+/**
+ * When credits for a period end: a while after it, for the next one is paid a little late; with it where there will be none. Whenever
+ * they come, there is that while to spend them in.
+ */
+function expiryOf(draft: Draft, { status }: Subscription, periodEnd: Instant): Instant {
+  return Math.max(status === 'canceled' ? periodEnd : periodEnd + GRACE_MS, draft.now + GRACE_MS)
 }
 
 function issue(draft: Draft, payment: Payment, subscription: Subscription, { credits: amount, period }: Bought): void {
   const { walletId, currency } = payment
-  const reference = toWireId('payment', payment.id)
-  const grant = addGrant(draft, {
+  giveGrant(draft, {
     id: payment.grantId ?? '',
     walletId,
     kind: 'purchase',
@@ -88,12 +92,11 @@ function issue(draft: Draft, payment: Payment, subscription: Subscription, { cre
     expiresAt: expiryOf(draft, subscription, period.end),
     costBasis: JSON.stringify({ amount: formatMoney(payment.amount, currency), currency }),
     source: sourceOf(subscription),
-    reference,
+    reference: toWireId('payment', payment.id),
   })
-  post(draft, { walletId, kind: 'grant', amount, counterAccount: 'purchases', draws: [{ grantId: grant.id, amount }], reference })
 }
 
-/** Hands on what is left of a grant for a period that is over, as far as the newest period has room for more. */
+/** Hands on what is left of a grant for a period before the newest, as far as that has room for more. */
 function passOn(draft: Draft, subscription: Subscription, payment: Payment, bought: Bought): bigint {
   const { rolloverCap } = bought.plan
   const grant = draft.get(grants, payment.walletId, payment.grantId ?? '')

@@ -39,11 +39,12 @@ export function applySubscription(draft: Draft, input: ApplySubscriptionInput): 
     return refuse(refusal('subscription_exists', 'The wallet has another subscription: one of the two has to be ended.'))
   if (other) draft.put(subscriptions, ended(draft, other))
 
-  const { objectId, status, cancelsAt, periodStart, periodEnd } = state
+  const { objectId, status, invoiceUrl, cancelsAt, periodStart, periodEnd } = state
   const planVersionId = plan?.id ?? found.planVersionId
   const endedAt = isLive(state) ? null : (state.endedAt ?? draft.now)
   const times = { cancelsAt, periodStart, periodEnd, endedAt }
-  const subscription: Subscription = { ...found, ...times, objectId, status, planVersionId, appliedRead: input.read, updatedAt: draft.now }
+  const read = { appliedRead: input.read, updatedAt: draft.now }
+  const subscription: Subscription = { ...found, ...times, ...read, objectId, status, invoiceUrl, planVersionId }
   draft.put(subscriptions, subscription)
   // Also of one that had given way, and was paid on all the same.
   if (found.status !== 'canceled' && status === 'canceled') endGrants(draft, subscription)

@@ -43,6 +43,7 @@ export function placeSubscription(
     status: 'pending',
     objectId: null,
     checkoutId: null,
+    invoiceUrl: null,
     cancelsAt: null,
     periodStart: null,
     periodEnd: null,

@@ -1,5 +1,5 @@
 import { free, type Grant, grants, putGrant } from '../../grants/grant.ts'
-import { addGrant } from '../../grants/issue.ts'
+import { giveGrant } from '../../grants/issue.ts'
 import { settle } from '../../grants/settle.ts'
 import { type Micro, min } from '../../kernel/credits.ts'
 import type { Instant } from '../../kernel/time.ts'
@@ -40,10 +40,8 @@ export function rollOver(draft: Draft, subscription: Subscription, old: readonly
   const amount = min(total, how.room)
   if (amount === 0n) return 0n
   const { expiresAt, reference } = how
-  const source = sourceOf(subscription)
-  const grant = addGrant(draft, { id: draft.nextId(), walletId, kind: 'rollover', amount, expiresAt, source, reference })
   // Back from where it went a moment ago: what expired of the period is what did not go over.
-  post(draft, { walletId, kind: 'grant', amount, counterAccount: 'expired', draws: [{ grantId: grant.id, amount }], reference })
+  giveGrant(draft, { walletId, kind: 'rollover', amount, expiresAt, source: sourceOf(subscription), reference })
   return amount
 }
 
@@ -55,10 +53,18 @@ export function grantsOf(draft: Draft, subscription: Subscription): Grant[] {
   })
 }
 
-/** Lets the credits of a subscription that is over go with the periods that they were paid for: there is nothing to wait for. */
+/** Whether a grant came when its period was over, or nearly. The others live through what was left of it, and the grace. */
+export function cameLate({ createdAt, expiresAt }: Grant): boolean {
+  return expiresAt !== null && expiresAt - createdAt < 2 * GRACE_MS
+}
+
+/** Lets the credits of a subscription that is over go with the periods that they were paid for; those that came late, a while after that. */
 export function endGrants(draft: Draft, subscription: Subscription): void {
   settle(draft, subscription.walletId)
-  for (const grant of grantsOf(draft, subscription)) putGrant(draft, endedAt(draft, grant, (grant.expiresAt ?? draft.now) - GRACE_MS))
+  for (const grant of grantsOf(draft, subscription)) {
+    const periodEnd = (grant.expiresAt ?? draft.now) - GRACE_MS
+    putGrant(draft, endedAt(draft, grant, Math.max(periodEnd, grant.createdAt + GRACE_MS)))
+  }
   settle(draft, subscription.walletId)
 }
 

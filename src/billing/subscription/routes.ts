@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { speakerOf } from '../../auth/guard.ts'
 import { pageOf, problemResponses } from '../../http/openapi.ts'
-import { fail, refusal } from '../../kernel/errors.ts'
+import { about, FareboxError, fail, refusal } from '../../kernel/errors.ts'
 import { fromWireId } from '../../kernel/ids.ts'
 import { toWireTimeOrNull } from '../../kernel/time.ts'
 import { done, type Outcome, refuse } from '../../ledger/command.ts'
@@ -26,7 +26,7 @@ import type { Plan } from './plan.ts'
 import type { PlanStore } from './plans-prisma.ts'
 import type { SubscriptionReads } from './reads-prisma.ts'
 import * as schema from './schemas.ts'
-import { isLive, type Subscription } from './subscription.ts'
+import { isLive, presentPlanId, type Subscription } from './subscription.ts'
 import { syncUnpaidPage } from './sync-subscription.ts'
 
 export interface SubscriptionServices {
@@ -85,7 +85,7 @@ export function subscriptionRoutes(app: FastifyInstance, services: SubscriptionS
 
   async function offered(named: string): Promise<Outcome<Plan>> {
     const plan = (await plans.inForce(new Date())).find((one) => one.plan === named && one.enabled)
-    return plan ? done(plan) : refuse(refusal('plan_not_sold', `No plan "${named}" is on sale.`))
+    return plan ? done(plan) : refuse(about('/plan', refusal('plan_not_sold', `No plan "${named}" is on sale.`)))
   }
 
   /** A subscription after something was asked of the provider: as that says, not as it was asked. */
@@ -194,9 +194,9 @@ export function subscriptionRoutes(app: FastifyInstance, services: SubscriptionS
       const key = personalKeyOf(request)
       const { subscription, gateway, billing } = await findLive(await findWallet(request, request.params.wallet))
       const wanted = await offered(request.body.plan)
-      if (!wanted.ok) throw fail(wanted.refusal.code, wanted.refusal.detail)
+      if (!wanted.ok) throw new FareboxError(wanted.refusal)
       const billed = await planOf(subscription.planVersionId)
-      const paid = subscription.creditedPlanId === null ? billed : await planOf(subscription.creditedPlanId)
+      const paid = await planOf(presentPlanId(subscription))
       // Keys of ours reach the provider by way of a hash: they may be of anything, and are nobody else's.
       const providerKey = hash('sha256', `change ${speakerOf(request).clientId} ${subscription.id} ${key}`, 'base64url')
       const ports = { gateway, billing, plans }

@@ -104,6 +104,10 @@ export const subscriptionObject = z
     period_end: field.timeOut.nullable(),
     credited_until: field.timeOut.nullable().meta({ description: 'The end of the newest period that credits were paid for' }),
     credits_rolled_over: field.creditsOut.meta({ description: 'What that period took over from the one before' }),
+    invoice_url: z.string().nullable().meta({
+      description:
+        'Where the owner pays what is due, with another card if need be, while it is `incomplete`, `past_due` or `unpaid`; null otherwise',
+    }),
     cancels_at: field.timeOut.nullable().meta({ description: 'When it will end; null while it goes on' }),
     provider: z.enum(['stripe', 'sandbox']),
     provider_subscription_id: z.string().nullable(),
@@ -123,6 +127,7 @@ export function subscriptionToWire(subscription: Subscription, plan: Plan) {
     period_end: toWireTimeOrNull(subscription.periodEnd),
     credited_until: toWireTimeOrNull(subscription.creditedUntil),
     credits_rolled_over: formatCredits(subscription.rolledOver),
+    invoice_url: subscription.invoiceUrl,
     cancels_at: toWireTimeOrNull(subscription.cancelsAt),
     provider: subscription.provider,
     provider_subscription_id: subscription.objectId,

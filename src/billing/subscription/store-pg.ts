@@ -13,6 +13,7 @@ interface SubscriptionSqlRow {
   readonly status: SubscriptionStatus
   readonly object_id: string | null
   readonly checkout_id: string | null
+  readonly invoice_url: string | null
   readonly cancels_at: number | null
   readonly period_start: number | null
   readonly period_end: number | null
@@ -28,7 +29,7 @@ interface SubscriptionSqlRow {
 
 const fields = `s.wallet_id, s.id, s.client_id, s.plan_version_id, s.provider, s.livemode, s.status, s.object_id, s.checkout_id, s.cancels_at,
   s.period_start, s.period_end, s.credited_plan_id, s.credited_from, s.credited_until, s.rolled_over, s.applied_read, s.created_at,
-  s.updated_at, s.ended_at`
+  s.updated_at, s.ended_at, s.invoice_url`
 
 function fromRow(row: SubscriptionSqlRow): Subscription {
   return {
@@ -41,6 +42,7 @@ function fromRow(row: SubscriptionSqlRow): Subscription {
     status: row.status,
     objectId: row.object_id,
     checkoutId: row.checkout_id,
+    invoiceUrl: row.invoice_url,
     cancelsAt: row.cancels_at,
     periodStart: row.period_start,
     periodEnd: row.period_end,
@@ -65,6 +67,7 @@ const changing: readonly Column<Subscription>[] = [
   ['plan_version_id', 'uuid', (s) => s.planVersionId],
   ['status', 'text', (s) => s.status],
   ['object_id', 'text', (s) => s.objectId],
+  ['invoice_url', 'text', (s) => s.invoiceUrl],
   ['cancels_at', 'timestamptz', (s) => s.cancelsAt],
   ['period_start', 'timestamptz', (s) => s.periodStart],
   ['period_end', 'timestamptz', (s) => s.periodEnd],

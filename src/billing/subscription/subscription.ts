@@ -24,6 +24,8 @@ export interface Subscription {
   /** The provider's subscription; null until somebody paid on the page. */
   readonly objectId: string | null
   readonly checkoutId: string | null
+  /** Where its owner pays what is due at the provider; null where nothing is. */
+  readonly invoiceUrl: string | null
   /** When it will end; null while it goes on. */
   readonly cancelsAt: Instant | null
   /** The period that the provider bills, paid or not. */
@@ -46,7 +48,7 @@ export const subscriptions = new Table<Subscription>('subscriptions')
 
 /**
  * Credits outlive their period by this, while their subscription goes on: a provider finalises and collects the next invoice about an
- * hour after the period is over, and tries a card that fails again for days.
+ * hour after the period is over, and tries a card that fails again for days. Credits that are paid for late live at least as long.
  */
 export const GRACE_MS = 3 * DAY_MS
 
@@ -58,6 +60,8 @@ export interface ProviderSubscription {
   readonly customerId: string | null
   /** What is billed, in the provider's names for plans. */
   readonly priceIds: readonly string[]
+  /** The page of its open invoice; null where it is paid, or nothing can be paid any more. */
+  readonly invoiceUrl: string | null
   readonly cancelsAt: Instant | null
   readonly periodStart: Instant | null
   readonly periodEnd: Instant | null
@@ -74,6 +78,20 @@ export function isLive({ status }: Pick<Subscription, 'status'>): boolean {
 /** The wallet's live subscription. The command has to name the wallet's id among its rows. */
 export function liveOf(draft: Draft, walletId: string): Subscription | undefined {
   return draft.list(subscriptions, walletId).find(isLive)
+}
+
+/**
+ * The version of the plan that the present period is paid for with: until its invoice is paid that is what is billed for it, and not what
+ * the period before was paid for.
+ */
+export function presentPlanId({
+  planVersionId,
+  periodStart,
+  creditedPlanId,
+  creditedUntil,
+}: Pick<Subscription, 'planVersionId' | 'periodStart' | 'creditedPlanId' | 'creditedUntil'>): string {
+  if (creditedPlanId === null || creditedUntil === null) return planVersionId
+  return periodStart !== null && periodStart >= creditedUntil ? planVersionId : creditedPlanId
 }
 
 /** What its grants say that they came from. */

@@ -1,4 +1,4 @@
-import { idOfName } from '../../kernel/ids.ts'
+import { idOfName, toWireId } from '../../kernel/ids.ts'
 import { type Payment, payments } from '../payment.ts'
 import type { SyncOutcome } from '../sync.ts'
 import { applyInvoice } from './apply-invoice.ts'
@@ -13,7 +13,7 @@ export interface InvoiceSyncPorts extends SubscriptionSyncPorts {
 
 /**
  * Grants what an invoice bought once it is paid. A paid invoice changes no more, so there is nothing to number: whoever reads it first
- * grants, and everybody after finds the payment that has its id.
+ * grants, and everybody after finds the payment that has its id. Money that buys no credits is for a person to look at.
  * @returns with the payment behind it, when there is something new to say of that
  */
 export async function syncInvoice(
@@ -24,7 +24,7 @@ export async function syncInvoice(
   const { gateway } = ports
   const end = (outcome: SyncOutcome) => ({ outcome, objectId: null })
   const known = await ports.orders.findByInvoice(gateway.provider, invoiceId)
-  if (known && known.objectId !== null) return end({ outcome: 'applied', changed: false, id: known.id })
+  if (known && known.objectId !== null) return end({ outcome: 'applied', changed: false, id: toWireId('payment', known.id) })
   const invoice = (await gateway.subscriptions?.readInvoice(invoiceId)) ?? null
   if (!invoice) return end({ outcome: 'ignored', reason: 'the provider does not know this invoice' })
   const { subscriptionObjectId } = invoice
@@ -33,10 +33,12 @@ export async function syncInvoice(
   if (!subscription) return end(nobodys(invoice.subscriptionId))
   const { walletId, id: subscriptionId } = subscription
   const wrong = misfit(subscription, { ...invoice, objectId: subscriptionObjectId, provider: gateway.provider })
-  if (wrong) return end({ outcome: 'parked', reason: wrong, id: subscriptionId })
+  if (wrong) return end({ outcome: 'parked', reason: wrong, id: toWireId('subscription', subscriptionId) })
   if (!invoice.isPaid) return end({ outcome: 'ignored', reason: 'the invoice is not paid' })
   const priceIds = invoice.lines.flatMap(({ priceId }) => priceId ?? [])
   const bought = boughtBy(invoice.lines, await ports.plans.ofPrices(gateway.provider, priceIds))
+  if (!bought && invoice.amountPaid > 0n)
+    return end({ outcome: 'parked', reason: 'money for nothing that is sold here', id: toWireId('subscription', subscriptionId) })
   if (!bought) return end({ outcome: 'ignored', reason: 'the invoice buys no credits' })
 
   const paymentId = idOfName(`${gateway.provider} ${invoiceId}`, invoice.createdAt)
@@ -51,6 +53,7 @@ export async function syncInvoice(
     [{ table: payments, id: paymentId }],
   )
   const body = JSON.parse(answer.body) as { changed: boolean; detail: string }
-  if (answer.status >= 400) return end({ outcome: 'parked', reason: body.detail, id: paymentId })
-  return { outcome: { outcome: 'applied', changed: body.changed, id: paymentId }, objectId: body.changed ? invoice.objectId : null }
+  const wireId = toWireId('payment', paymentId)
+  if (answer.status >= 400) return end({ outcome: 'parked', reason: body.detail, id: wireId })
+  return { outcome: { outcome: 'applied', changed: body.changed, id: wireId }, objectId: body.changed ? invoice.objectId : null }
 }

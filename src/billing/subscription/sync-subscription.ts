@@ -26,7 +26,7 @@ export async function syncSubscription(ports: SubscriptionSyncPorts, objectId: s
   const subscription = await findSubscription(ports, objectId, state.subscriptionId)
   if (!subscription) return nobodys(state.subscriptionId)
   const wrong = misfit(subscription, { ...state, provider: gateway.provider })
-  if (wrong) return { outcome: 'parked', reason: wrong, id: subscription.id }
+  if (wrong) return { outcome: 'parked', reason: wrong, id: toWireId('subscription', subscription.id) }
   // It had given way to another one, and was paid on all the same. The page of that one must not become a second subscription: it is
   // closed before anything is decided, so that nobody forgets to when this has to be tried again.
   const closePages = async () => {
@@ -40,10 +40,11 @@ export async function syncSubscription(ports: SubscriptionSyncPorts, objectId: s
     const applied = applySubscription(draft, { walletId, subscriptionId, read, state, plan })
     return applied.ok ? { ok: true, value: { changed: applied.value.changed, replaced: applied.value.replaced } } : applied
   })
+  const wireId = toWireId('subscription', subscriptionId)
   const body = JSON.parse(answer.body) as { changed: boolean; replaced: boolean; detail: string }
-  if (answer.status >= 400) return { outcome: 'parked', reason: body.detail, id: subscriptionId }
+  if (answer.status >= 400) return { outcome: 'parked', reason: body.detail, id: wireId }
   if (body.replaced) await closePages()
-  return { outcome: 'applied', changed: body.changed, id: subscriptionId }
+  return { outcome: 'applied', changed: body.changed, id: wireId }
 }
 
 /** Ends a subscription whose page nobody paid on. @param checkoutId the page; null ends it whatever its page is */
@@ -57,9 +58,9 @@ export async function syncUnpaidPage(
   if (!subscription) return { outcome: 'ignored', reason: 'a page of somebody else' }
   const { id, walletId, status } = subscription
   const superseded = checkoutId !== null && subscription.checkoutId !== null && subscription.checkoutId !== checkoutId
-  if (superseded || status !== 'pending') return { outcome: 'applied', changed: false, id }
+  if (superseded || status !== 'pending') return { outcome: 'applied', changed: false, id: toWireId('subscription', id) }
   const answer = await submit(ports, subscription, cause, (draft) => ({ ok: true, value: { changed: endPending(draft, walletId, id) } }))
-  return { outcome: 'applied', changed: (JSON.parse(answer.body) as { changed: boolean }).changed, id }
+  return { outcome: 'applied', changed: (JSON.parse(answer.body) as { changed: boolean }).changed, id: toWireId('subscription', id) }
 }
 
 /** The subscription that the provider names, by its own id or by the mark that we left. */

@@ -21,6 +21,7 @@ import type { PaymentReads } from '../payments-prisma.ts'
 import { priceOrder } from '../price-order.ts'
 import { type ReturnRules, returnUrl } from '../return-url.ts'
 import { ownUrl } from '../routes.ts'
+import { pageUrl } from '../schemas.ts'
 import type { TopUpReads } from './reads-prisma.ts'
 import * as schema from './schemas.ts'
 import { setTopUp, switchTopUp } from './set-top-up.ts'
@@ -102,7 +103,7 @@ export function topUpRoutes(app: FastifyInstance, services: TopUpServices): void
       const page = await withCustomer({ gateway, orders: services.orders }, wallet, (customerId) =>
         gateway.openCardPage({ walletId: wallet.id, customerId, currency: body.currency, successUrl, cancelUrl }),
       )
-      return reply.code(201).send({ url: page.url, expires_at: toWireTimeOrNull(page.expiresAt) })
+      return reply.code(201).send({ url: pageUrl(page.url, own), expires_at: toWireTimeOrNull(page.expiresAt) })
     },
   )
 

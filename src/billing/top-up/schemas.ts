@@ -33,10 +33,14 @@ export const topUpBody = z
   .superRefine((body, context) => {
     const byAmount = body.amount !== undefined || body.currency !== undefined
     if ((body.package !== undefined) === byAmount) {
-      context.addIssue({ code: 'custom', path: ['package'], message: 'name either a package, or an amount and a currency' })
+      context.addIssue({
+        code: 'custom',
+        path: ['package'],
+        message: 'is required unless amount and currency are given, and excludes them',
+      })
     } else if (byAmount && (body.amount === undefined || body.currency === undefined)) {
       const missing = body.amount === undefined ? 'amount' : 'currency'
-      context.addIssue({ code: 'custom', path: [missing], message: 'amount and currency come together' })
+      context.addIssue({ code: 'custom', path: [missing], message: 'is required: amount and currency come together' })
     }
   })
   .meta({ id: 'TopUpRequest' })

@@ -59,6 +59,7 @@ export interface SessionData {
   metadata: Record<string, string>
   description: string | null
   setupFutureUsage: 'on_session' | 'off_session' | null
+  prorationDiscounts: 'included' | 'itemized'
 }
 
 const ID_DIGITS = 8

@@ -36,6 +36,7 @@ export function newSession(world: World, params: SessionParams): Stripe.Checkout
     metadata: innerMetadata,
     description: params.payment_intent_data?.description ?? params.subscription_data?.description ?? null,
     setupFutureUsage: params.payment_intent_data?.setup_future_usage ?? null,
+    prorationDiscounts: params.subscription_data?.billing_mode?.flexible?.proration_discounts ?? 'included',
   })
   const setup = params.mode === 'setup' ? newSetupIntent(world, customer?.id ?? null, innerMetadata) : null
   return world.tables.sessions.add({

@@ -33,7 +33,18 @@ export const sessionShape = {
       statement_descriptor_suffix: p.ignored.optional(),
     })
     .optional(),
-  subscription_data: z.strictObject({ description: p.text.optional(), metadata: p.metadata.optional() }).optional(),
+  subscription_data: z
+    .strictObject({
+      description: p.text.optional(),
+      metadata: p.metadata.optional(),
+      billing_mode: z
+        .strictObject({
+          type: z.literal('flexible'),
+          flexible: z.strictObject({ proration_discounts: z.enum(['included', 'itemized']) }).optional(),
+        })
+        .optional(),
+    })
+    .optional(),
   setup_intent_data: z.strictObject({ description: p.ignored.optional(), metadata: p.metadata.optional() }).optional(),
   saved_payment_method_options: p.ignored.optional(),
   customer_update: p.ignored.optional(),

@@ -105,6 +105,7 @@ function subscribe(world: World, session: Stripe.Checkout.Session, method: Strip
     metadata: { ...data?.metadata },
     description: data?.description ?? null,
     defaultMethod: method.id,
+    prorationDiscounts: data?.prorationDiscounts ?? 'included',
   })
   const outcome = collect(world, invoice, method, { offSession: false })
   patch(session, {

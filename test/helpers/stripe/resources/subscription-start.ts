@@ -15,6 +15,7 @@ export interface SubscriptionInput {
   defaultMethod?: string | null
   cancelAtPeriodEnd?: boolean
   saveDefaultMethod?: 'on_subscription' | 'off'
+  prorationDiscounts?: 'included' | 'itemized'
 }
 
 /** A subscription and its first invoice, finalised and not yet paid: `incomplete` until it is. */
@@ -33,7 +34,10 @@ export function startSubscription(world: World, input: SubscriptionInput): { sub
     automatic_tax: noTax(),
     billing_cycle_anchor: at,
     billing_cycle_anchor_config: null,
-    billing_mode: { type: 'flexible', flexible: { proration_discounts: 'included' } } as Stripe.Subscription.BillingMode,
+    billing_mode: {
+      type: 'flexible',
+      flexible: { proration_discounts: input.prorationDiscounts ?? 'included' },
+    } as Stripe.Subscription.BillingMode,
     billing_schedules: [],
     billing_thresholds: null,
     cancel_at: input.cancelAtPeriodEnd ? period.end : null,
