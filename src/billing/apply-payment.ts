@@ -15,7 +15,7 @@ import { formatMoney } from './money.ts'
 import { boughtPart, type Payment, type ProviderPayment, payments, reversedTarget } from './payment.ts'
 import { firstPayments, redemptions } from './promotion/promotion.ts'
 import { grantPromotion } from './promotion/redeem.ts'
-import { endAttempt } from './top-up/start-top-up.ts'
+import { endAttempt, stopReversed, tellFallen } from './top-up/start-top-up.ts'
 
 export interface ApplyInput {
   readonly walletId: string | undefined
@@ -65,15 +65,18 @@ export function applyPayment(draft: Draft, input: ApplyInput): Outcome<Applied> 
   }
   if (payment.status === 'paid') {
     const reversed = reversedTarget(payment, state)
-    if (reversed > payment.reversed) payment = clawBack(draft, payment, reversed)
-    else if (reversed < payment.reversed) {
+    if (reversed > payment.reversed) {
+      payment = clawBack(draft, payment, reversed)
+      stopReversed(draft, payment)
+    } else if (reversed < payment.reversed) {
       const room = fits(draft, walletId, payment.reversed - reversed)
       if (!room.ok) return room
       payment = reinstate(draft, payment, reversed)
     }
   }
   draft.put(payments, payment)
-  if (payment.status !== found.status && payment.status !== 'pending') endAttempt(draft, payment, null)
+  if (payment.status !== found.status && payment.status !== 'pending') endAttempt(draft, payment, 'declined')
+  tellFallen(draft, payment)
   const changed = payment.status !== found.status || payment.reversed !== found.reversed
   return done({ payment, wallet: draft.wallet(walletId), changed })
 }

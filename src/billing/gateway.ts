@@ -1,4 +1,5 @@
 import { fail } from '../kernel/errors.ts'
+import type { Instant } from '../kernel/time.ts'
 import type { Provider, ProviderPayment } from './payment.ts'
 import type { SubscriptionGateway } from './subscription/gateway.ts'
 
@@ -37,8 +38,12 @@ export interface Gateway {
   cards(customerId: string): Promise<Card[]>
   /** Opens a page on which a card is saved without paying. */
   openCardPage(page: CardPage): Promise<{ readonly url: string | null; readonly expiresAt: number | null }>
-  /** Charges a saved card while nobody is there, once however often it is asked. @throws FareboxError `payment_provider_unavailable` */
-  chargeCard(order: Omit<CheckoutOrder, 'flow' | 'successUrl' | 'cancelUrl' | 'email'> & { readonly methodId: string }): Promise<CardCharge>
+  /** Charges a saved card while nobody is there, once however often it is asked within a day. @throws FareboxError `payment_provider_unavailable` */
+  chargeCard(order: CardOrder): Promise<CardCharge>
+  /** The charge that was made for an order, whatever became of it; null where there is none. @throws FareboxError `payment_provider_unavailable` */
+  findCharge(order: Pick<CardOrder, 'paymentId' | 'customerId'> & { readonly orderedAt: Instant }): Promise<string | null>
+  /** Sees to it that a charge that came to nothing is never paid later. One that is over already stays as it is. */
+  cancelCharge(objectId: string): Promise<void>
   /** Subjects that changed between two times, by the provider's clock, in no particular order. */
   changedBetween(from: Date, to: Date): AsyncIterable<string>
 }
@@ -69,6 +74,17 @@ export interface CardPage {
   readonly cancelUrl: string
 }
 
+export interface CardOrder {
+  /** Of ours; the provider keeps them with the payment. */
+  readonly paymentId: string
+  readonly walletId: string
+  readonly customerId: string
+  readonly title: string
+  readonly currency: string
+  readonly amount: bigint
+  readonly methodId: string
+}
+
 export type CardCharge =
   | { readonly outcome: 'made'; readonly objectId: string }
   /** It came to nothing, and nothing will come of it. */
@@ -85,6 +101,8 @@ export interface CheckoutOrder {
   readonly email: string | null
   /** A page of the provider, or the means to build one's own. */
   readonly flow: 'checkout' | 'payment_intent'
+  /** Whether the provider's page saves the card, to be charged later while nobody is there. */
+  readonly savesCard?: boolean
   readonly successUrl: string
   readonly cancelUrl: string
 }

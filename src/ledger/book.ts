@@ -81,6 +81,8 @@ export class Book {
   readonly transactions: Transaction[] = []
   readonly audit: WrittenAuditEntry[] = []
   readonly #events: OutboxEvent[] = []
+  /** Wallets that some command of the batch took below where they are topped up. */
+  readonly #fallen = new Set<string>()
 
   loadWallet(wallet: Wallet): void {
     this.#loadedWallets.set(wallet.id, wallet)
@@ -111,6 +113,7 @@ export class Book {
   /** Takes over everything an accepted command decided. @param name the command's, @param effectId of what it made, @param walletId whose it was */
   apply(draft: Draft, name: string, effectId: string, walletId: string): void {
     for (const wallet of draft.wallets()) {
+      if (wallet.topUpThreshold !== null && falls(this.#wallets.get(wallet.id), wallet, wallet.topUpThreshold)) this.#fallen.add(wallet.id)
       this.#wallets.set(wallet.id, wallet)
       this.#causes.set(wallet.id, { type: wallet.id === walletId ? name : 'earning', id: effectId })
     }
@@ -135,15 +138,13 @@ export class Book {
     return Array.from(this.#causes, ([id, cause]) => ({ wallet: this.#wallets.get(id) as Wallet, cause }))
   }
 
-  /** What commands told, and the wallets that the batch took below where they are topped up, or unfroze there. */
+  /**
+   * What commands told, and the wallets that one of them took below where they are topped up, or unfroze there, and that are there still.
+   * Each command is looked at by itself: a wallet that was paid above and spent below again in one batch is not where it was.
+   */
   events(): OutboxEvent[] {
-    const fallen = this.changedWallets().filter((wallet) => {
-      const before = this.#loadedWallets.get(wallet.id)
-      const { topUpThreshold: threshold } = wallet
-      if (threshold === null || before === undefined || available(wallet) >= threshold) return false
-      return available(before) >= threshold || (before.status === 'frozen' && wallet.status === 'active')
-    })
-    return [...this.#events, ...fallen.map((wallet) => ({ topic: TOP_UP_TOPIC, walletId: wallet.id, payload: {} }))]
+    const low = [...this.#fallen].filter((id) => isLow(this.#wallets.get(id) as Wallet))
+    return [...this.#events, ...low.map((walletId) => ({ topic: TOP_UP_TOPIC, walletId, payload: {} }))]
   }
 
   /** Whether the batch changed what an operator sets of this wallet. */
@@ -271,6 +272,16 @@ export class Draft {
   rows(): Iterable<[AnyTable, Map<string, WalletRow>]> {
     return this.#rows
   }
+}
+
+/** Whether a change takes an armed wallet below its threshold, or unfreezes it there. */
+function falls(before: Wallet | undefined, after: Wallet, threshold: bigint): boolean {
+  if (before === undefined || available(after) >= threshold) return false
+  return available(before) >= threshold || (before.status === 'frozen' && after.status === 'active')
+}
+
+function isLow(wallet: Wallet): boolean {
+  return wallet.topUpThreshold !== null && available(wallet) < wallet.topUpThreshold
 }
 
 function byId(a: WalletRow, b: WalletRow): number {

@@ -100,7 +100,7 @@ const MADE: Readonly<Record<string, IdKind>> = {
   ...{ reserve: 'reservation', extend: 'reservation', release: 'reservation', expire: 'reservation' },
   ...{ commit: 'charge', charge: 'charge', event: 'charge', earning: 'charge' },
   ...{ grant: 'grant', void: 'grant', refund: 'transaction', adjust: 'transaction', payment: 'payment', redeem: 'redemption' },
-  subscription: 'subscription',
+  ...{ subscription: 'subscription', top_up_action: 'payment' },
 }
 
 function causeToWire({ type, id }: State['cause']) {

@@ -715,6 +715,7 @@ t.test('every route', async (t) => {
     await saveCards(service, closed.params.wallet, ['good'])
     await call(t, 'setTopUp', 409, { ...closed, body }, 'wallet_closed')
     await call(t, 'getTopUp', 404, at, 'top_up_not_found')
+    await call(t, 'switchTopUp', 404, { ...at, body: { enabled: false } }, 'top_up_not_found')
 
     // What can, and what comes of it.
     const declined = { ...byAmount, payment_method_id: 'sandbox_card_declined' }
@@ -731,6 +732,16 @@ t.test('every route', async (t) => {
       cap: { spent: '45.00', resets_at: /^20/ },
     })
     t.equal((await service.get(`/v1/wallets/${at.params.wallet}/balance`)).body.balance, '5550')
+    t.match((await call(t, 'switchTopUp', 200, { ...at, body: { enabled: false } })).body, { status: 'off', cap: { spent: '45.00' } })
+    t.match((await call(t, 'switchTopUp', 200, { ...at, body: { enabled: true } })).body, { status: 'active', package: 'basic' })
+    for (const wrong of [{}, { enabled: 1 }, { enabled: true, threshold: '1' }])
+      await call(t, 'switchTopUp', 400, { ...at, body: wrong }, 'invalid_request')
+    const over = { params: { wallet: await service.wallet() } }
+    await saveCards(service, over.params.wallet, ['good'])
+    await call(t, 'setTopUp', 200, { ...over, body: { ...body, enabled: false } })
+    await service.made(`/v1/wallets/${over.params.wallet}/close`, { reason: 'x' }, admin)
+    await call(t, 'switchTopUp', 409, { ...over, body: { enabled: true } }, 'wallet_closed')
+    await call(t, 'switchTopUp', 200, { ...over, body: { enabled: false } })
 
     // At Stripe, on its bad days too.
     const stripe = await startTestStripe()
@@ -760,7 +771,7 @@ t.test('every route', async (t) => {
     await app.rooms.billing.runTopUps()
     t.match((await call(t, 'setTopUp', 200, { ...there, body: { ...body, package: 'euros' } })).body, {
       currency: 'EUR',
-      cap: { spent: '0.00' },
+      cap: { spent: '45.00' },
     })
     await call(t, 'setPackage', 201, { body: { ...euros, enabled: false } })
 
@@ -768,6 +779,7 @@ t.test('every route', async (t) => {
     await call(t, 'listCards', 503, { ...there, app: unconfigured }, 'payments_not_configured')
     await call(t, 'saveCard', 503, { ...there, app: unconfigured, body: {} }, 'payments_not_configured')
     await call(t, 'setTopUp', 503, { ...there, app: unconfigured, body }, 'payments_not_configured')
+    await call(t, 'switchTopUp', 503, { ...there, app: unconfigured, body: { enabled: true } }, 'payments_not_configured')
     t.match((await call(t, 'getTopUp', 200, { ...there, app: unconfigured })).body, { package: 'euros' }, 'what was set can be seen')
   })
 
@@ -1112,6 +1124,7 @@ const VALID: Record<string, object> = {
   refundPayment: { reason: 'x' },
   saveCard: {},
   setTopUp: { threshold: '100', package: 'basic', cap: { amount: '100' } },
+  switchTopUp: { enabled: false },
   redeem: { wallet: 'user:nobody', code: 'NEVER-WAS' },
   subscribe: { plan: 'monthly' },
   changeSubscription: { plan: 'monthly' },

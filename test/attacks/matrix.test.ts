@@ -59,6 +59,7 @@ const OPENED: Readonly<Record<Exclude<Scope, 'admin'>, readonly string[]>> = {
     'saveCard',
     'setTopUp',
     'subscribe',
+    'switchTopUp',
   ],
   // Its one route is no part of /v1: test/http/metrics.test.ts.
   'metrics:read': [],
@@ -66,7 +67,7 @@ const OPENED: Readonly<Record<Exclude<Scope, 'admin'>, readonly string[]>> = {
 
 /** What a person may do besides reading: a ticket for what it may read anyway, and buying for its own wallet, with its own card. */
 const OPEN_TO_PEOPLE = [
-  ...['createTicket', 'purchase', 'cancelPayment', 'redeem', 'saveCard', 'setTopUp'],
+  ...['createTicket', 'purchase', 'cancelPayment', 'redeem', 'saveCard', 'setTopUp', 'switchTopUp'],
   ...['subscribe', 'changeSubscription', 'cancelSubscription', 'resumeSubscription'],
 ]
 const ADMIN_ONLY = /^(void|adjust|freezeWallet|unfreezeWallet|closeWallet)$/

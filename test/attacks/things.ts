@@ -107,6 +107,7 @@ export function bodiesOf(things: Things, mine: string): Record<string, object[]>
     cancelSubscription: [{}, { at_period_end: false }],
     resumeSubscription: [{}],
     setTopUp: [TOP_UP, { ...TOP_UP, enabled: false }, { ...TOP_UP, payment_method_id: 'sandbox_card' }],
+    switchTopUp: [{ enabled: false }, { enabled: true }],
     batch: named.map((wallet) => ({
       commands: [
         { operation: 'reserve', idempotency_key: next(), body: { wallet, amount: '1' } },

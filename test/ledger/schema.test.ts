@@ -127,7 +127,7 @@ const CHECKS: Readonly<Record<string, Broken>> = {
   top_ups_cap_days_check: { table: 'top_ups', patch: { cap_days: 367 } },
   top_ups_status_check: { table: 'top_ups', patch: { status: 'lost' } },
   top_ups_stopped_reason_check: { table: 'top_ups', patch: { status: 'stopped', stopped_reason: 'tired' } },
-  top_ups_failures_check: { table: 'top_ups', patch: { failures: -1 } },
+  top_ups_declines_check: { table: 'top_ups', patch: { declines: '{}' } },
   top_ups_period_spent_check: { table: 'top_ups', patch: { period_spent: -1 } },
   top_ups_buy_one_thing: { table: 'top_ups', patch: { amount: 1 }, where: 'package is not null' },
   top_ups_stopped_has_reason: { table: 'top_ups', patch: { status: 'stopped' }, where: 'stopped_reason is null' },

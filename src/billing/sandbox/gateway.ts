@@ -71,6 +71,10 @@ export function createSandboxGateway(store: SandboxStore): Gateway {
       return { outcome: 'made', objectId: id }
     },
 
+    findCharge: async ({ paymentId }) => (await store.find(`sandbox_${toWireId('payment', paymentId)}`))?.id ?? null,
+    // A charge of the sandbox is paid, or there is none.
+    async cancelCharge() {},
+
     changedBetween: (from, to) => store.changedBetween(from, to),
   }
 }

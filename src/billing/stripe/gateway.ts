@@ -21,6 +21,8 @@ import { createStripeSubscriptions } from './subscriptions.ts'
 const TIMEOUT_MS = 20_000
 const RETRIES_MAX = 2
 const PAGE = 100
+/** By how much Stripe's clock and the database's may differ. */
+const CLOCKS_APART_MS = 600_000
 
 export interface StripeOptions {
   /** `sk_…` or `rk_…` */
@@ -72,7 +74,10 @@ export function createStripeGateway(options: StripeOptions): Gateway {
         // What is ordered in one currency is paid, given back and fought over in that one.
         adaptive_pricing: { enabled: false },
         metadata,
-        payment_intent_data: { metadata, description: order.title, ...receipt },
+        payment_intent_data: {
+          ...{ metadata, description: order.title, ...receipt },
+          ...(order.savesCard && { setup_future_usage: 'off_session' as const }),
+        },
         success_url: order.successUrl,
         cancel_url: order.cancelUrl,
       }
@@ -178,13 +183,29 @@ export function createStripeGateway(options: StripeOptions): Gateway {
         )
         return { outcome: 'made', objectId: intent.id }
       } catch (error) {
-        if (!(error instanceof Stripe.errors.StripeCardError)) throw error
-        const objectId = idOf(error.payment_intent)
-        // Nobody may pay it later, beside the attempt that follows.
-        if (objectId !== null)
-          await asked(() => stripe.paymentIntents.cancel(objectId, {}, { idempotencyKey: `farebox-cancel-${objectId}` }))
-        return { outcome: 'declined', failure: error.message, needsOwner: error.code === 'authentication_required' }
+        const said = refusalOf(error)
+        if (said === null) throw error
+        const objectId = idOf(said.payment_intent)
+        // Nobody may pay it later, beside the attempt that follows. Where something has become of it meanwhile, that is what counts.
+        if (objectId !== null && !(await cancelIntent(stripe, objectId))) return { outcome: 'made', objectId }
+        return { outcome: 'declined', failure: said.message, needsOwner: said.code === 'authentication_required' }
       }
+    },
+
+    async findCharge({ paymentId, customerId, orderedAt }) {
+      const created = { gte: Math.floor((orderedAt - CLOCKS_APART_MS) / 1_000) }
+      const mark = toWireId('payment', paymentId)
+      const look = async () => {
+        for await (const intent of stripe.paymentIntents.list({ customer: customerId, created, limit: PAGE })) {
+          if (intent.metadata[PAYMENT_MARK] === mark) return intent.id
+        }
+        return null
+      }
+      return asked(() => orNull(look()))
+    },
+
+    async cancelCharge(objectId) {
+      await cancelIntent(stripe, objectId)
     },
 
     async *changedBetween(from, to) {
@@ -213,6 +234,24 @@ function connect({ secretKey, apiUrl }: StripeOptions): Stripe {
 
 function ofIntent(intent: Stripe.PaymentIntent): Checkout {
   return { checkoutId: null, objectId: intent.id, url: null, clientSecret: intent.client_secret, expiresAt: null }
+}
+
+/** What Stripe says of a charge that it, or the bank, does not make; null for everything that is no answer to it. */
+function refusalOf(error: unknown): Stripe.errors.StripeError | null {
+  if (error instanceof Stripe.errors.StripeCardError) return error
+  const isRefusal = error instanceof FareboxError && error.refusal.code === 'payment_refused'
+  return isRefusal && error.cause instanceof Stripe.errors.StripeError ? error.cause : null
+}
+
+/** @returns whether it is cancelled; false where that cannot be, because something has become of it */
+async function cancelIntent(stripe: Stripe, objectId: string): Promise<boolean> {
+  try {
+    await asked(() => stripe.paymentIntents.cancel(objectId, {}, { idempotencyKey: `farebox-cancel-${objectId}` }))
+    return true
+  } catch (error) {
+    if (refusalOf(error)?.code === 'payment_intent_unexpected_state') return false
+    throw error
+  }
 }
 
 async function refundMarked(stripe: Stripe, objectId: string, refundId: string): Promise<Stripe.Refund | null> {

@@ -4,6 +4,8 @@ import { pageOf, problemResponses } from '../../http/openapi.ts'
 import { FareboxError, fail } from '../../kernel/errors.ts'
 import { newId } from '../../kernel/ids.ts'
 import { toWireTimeOrNull } from '../../kernel/time.ts'
+import type { Draft } from '../../ledger/book.ts'
+import type { Answer, Outcome } from '../../ledger/command.ts'
 import type { Lane } from '../../ledger/lane.ts'
 import { decided, walletRef } from '../../ledger/operation.ts'
 import { accessOf, callerOf, sendAnswer } from '../../ledger/routes.ts'
@@ -12,7 +14,8 @@ import type { PriceBookKeeper } from '../../pricing/price-book.ts'
 import type { WalletReads } from '../../wallets/reads-prisma.ts'
 import { walletParams } from '../../wallets/schemas.ts'
 import { withCustomer } from '../customers.ts'
-import type { Gateway } from '../gateway.ts'
+import type { Card, Gateway } from '../gateway.ts'
+import { formatMoney } from '../money.ts'
 import type { PackageStore } from '../packages-prisma.ts'
 import type { PaymentReads } from '../payments-prisma.ts'
 import { priceOrder } from '../price-order.ts'
@@ -21,8 +24,8 @@ import { ownUrl } from '../routes.ts'
 import { pageUrl } from '../schemas.ts'
 import type { TopUpReads } from './reads-prisma.ts'
 import * as schema from './schemas.ts'
-import { setTopUp } from './set-top-up.ts'
-import { topUps } from './top-up.ts'
+import { setTopUp, switchTopUp } from './set-top-up.ts'
+import { type TopUp, topUps } from './top-up.ts'
 
 export interface TopUpServices {
   readonly gateway: Gateway | null
@@ -153,25 +156,70 @@ export function topUpRoutes(app: FastifyInstance, services: TopUpServices): void
         const errors = [{ pointer: '/cap/amount', message: `must not have more decimals than ${code} has` }]
         throw new FareboxError({ code: 'invalid_request', detail: 'The amounts do not fit the currency.', errors })
       }
-      if (price > settings.capAmount) throw fail('amount_not_payable', 'The cap is less than one top-up costs.')
-      const cards = await cardsOf(wallet, gateway)
-      const card = body.payment_method_id === undefined ? cards[0] : cards.find(({ methodId }) => methodId === body.payment_method_id)
-      if (!card) throw fail('card_not_found', 'Save a card first: POST /v1/wallets/{wallet}/cards opens the page for it.')
-      const answer = await services.lane.submit({
-        name: 'top_up',
-        id: newId(),
-        speaker: callerOf(request).speaker,
-        wallets: [{ id: wallet.id }],
-        rows: [{ table: topUps, id: wallet.id }],
-        idempotency: null,
-        decide: (draft, { wallets: [walletId] }) =>
-          decided(setTopUp(draft, walletId, settings, card), 200, ({ topUp }) => ({
-            effectId: wallet.id,
-            walletId: wallet.id,
-            body: schema.topUpToWire(topUp, draft.now),
-          })),
-      })
+      if (price > settings.capAmount) {
+        const errors = [{ pointer: '/cap/amount', message: `must be at least ${formatMoney(price, code)} ${code}` }]
+        throw new FareboxError({ code: 'amount_not_payable', detail: 'The cap is less than one top-up costs.', errors })
+      }
+      const card = chosen(await cardsOf(wallet, gateway), body.payment_method_id)
+      const answer = await submit(request, wallet, (draft, walletId) => setTopUp(draft, walletId, settings, card))
       return sendAnswer(reply, answer) as never
     },
   )
+
+  typed.patch(
+    '/v1/wallets/:wallet/top-up',
+    {
+      config: { operation: 'topUp.switch', ...write },
+      schema: {
+        operationId: 'switchTopUp',
+        tags: ['Payments'],
+        summary: 'Switch the automatic top-up of a wallet on or off',
+        description:
+          'Changes nothing else. Off works whatever the payment provider, the package or the card are like. On is the same as setting it again as it is set: it takes up one that stopped, but not with a card that was declined too often.',
+        params: walletParams,
+        body: schema.topUpSwitchBody,
+        response: { 200: schema.topUpObject, ...problemResponses([400, 401, 403, 404, 409, 413, 415, 503]) },
+      },
+    },
+    async (request, reply) => {
+      const { enabled } = request.body
+      if (enabled) configured()
+      const wallet = await findWallet(request, request.params.wallet)
+      const answer = await submit(request, wallet, (draft, walletId) => switchTopUp(draft, walletId, enabled))
+      return sendAnswer(reply, answer) as never
+    },
+  )
+
+  /** Decides something of a wallet's top-up under the wallet's lock. */
+  function submit(
+    request: FastifyRequest,
+    wallet: Wallet,
+    decide: (draft: Draft, walletId: string | undefined) => Outcome<{ topUp: TopUp }>,
+  ): Promise<Answer> {
+    return services.lane.submit({
+      name: 'top_up',
+      id: newId(),
+      speaker: callerOf(request).speaker,
+      wallets: [{ id: wallet.id }],
+      rows: [{ table: topUps, id: wallet.id }],
+      idempotency: null,
+      decide: (draft, { wallets: [walletId] }) =>
+        decided(decide(draft, walletId), 200, ({ topUp }) => ({
+          effectId: wallet.id,
+          walletId: wallet.id,
+          body: schema.topUpToWire(topUp, draft.now),
+        })),
+    })
+  }
+}
+
+/** The card that was asked for, or the newest. @throws FareboxError `card_not_found` */
+function chosen(cards: readonly Card[], methodId: string | undefined): Card {
+  const card = methodId === undefined ? cards[0] : cards.find((one) => one.methodId === methodId)
+  if (card) return card
+  if (cards.length === 0 || methodId === undefined) {
+    throw fail('card_not_found', 'Save a card first: POST /v1/wallets/{wallet}/cards opens the page for it.')
+  }
+  const errors = [{ pointer: '/payment_method_id', message: 'must be the id of a saved card of this wallet' }]
+  throw new FareboxError({ code: 'card_not_found', detail: 'This card is not one of the saved ones of the wallet.', errors })
 }

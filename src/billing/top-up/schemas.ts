@@ -6,6 +6,7 @@ import { DAY_MS, toWireTime } from '../../kernel/time.ts'
 import type { Card } from '../gateway.ts'
 import { formatMoney, parseMoney } from '../money.ts'
 import { currency, money, moneyOut, packageId, returnUrl } from '../schemas.ts'
+import { failuresOf } from './decline.ts'
 import type { TopUpSettings } from './set-top-up.ts'
 import { spentIn, type TopUp } from './top-up.ts'
 
@@ -44,6 +45,8 @@ export const topUpBody = z
   })
   .meta({ id: 'TopUpRequest' })
 
+export const topUpSwitchBody = z.strictObject({ enabled: z.boolean() }).meta({ id: 'TopUpSwitchRequest' })
+
 /** What was asked for, in the currency that its package or itself names; null where the money has too many decimals for it. */
 export function settingsOf(body: z.output<typeof topUpBody>, code: string): TopUpSettings | null {
   const amount = body.amount === undefined ? null : parseMoney(body.amount, code)
@@ -64,14 +67,19 @@ export const topUpObject = z
   .object({
     wallet_id: field.id('wallet'),
     status: z.enum(['active', 'capped', 'stopped', 'off']),
-    stopped_reason: z.enum(['card_declined', 'authentication_required', 'not_for_sale']).nullable(),
+    stopped_reason: z
+      .enum(['card_declined', 'authentication_required', 'not_for_sale', 'payment_reversed'])
+      .nullable()
+      .meta({ description: '`payment_reversed`: money of a top-up was refunded or disputed; nothing is charged until it is set again' }),
     threshold: field.creditsOut,
     package: z.string().nullable(),
     amount: moneyOut.nullable(),
     currency: z.string(),
     cap: z.object({ amount: moneyOut, days: z.int(), spent: moneyOut, resets_at: field.timeOut.nullable() }),
     card: z.object({ payment_method_id: z.string(), label: z.string() }),
-    failures: z.int().meta({ description: 'Attempts in a row that the card declined; after three it is not tried any more' }),
+    failures: z.int().meta({
+      description: 'Attempts in a row that the card declined; it is tried again after as many hours, and after three not any more',
+    }),
     payment_in_flight: field.id('payment').nullable(),
     action: z
       .object({ payment_id: field.id('payment'), url: z.string().nullable() })
@@ -99,7 +107,7 @@ export function topUpToWire(topUp: TopUp, now: number) {
       resets_at: spent === 0n ? null : toWireTime(start + capDays * DAY_MS),
     },
     card: { payment_method_id: topUp.methodId, label: topUp.card },
-    failures: topUp.failures,
+    failures: failuresOf(topUp.declines, topUp.fingerprint),
     payment_in_flight: topUp.inFlightId === null ? null : toWireId('payment', topUp.inFlightId),
     action: topUp.actionId === null ? null : { payment_id: toWireId('payment', topUp.actionId), url: topUp.actionUrl },
     updated_at: toWireTime(topUp.updatedAt),

@@ -1,5 +1,6 @@
 import type { RowStore } from '../../ledger/store.ts'
 import { type Column, insertStatement, updateStatement, uuids } from '../../platform/sql.ts'
+import type { Decline } from './decline.ts'
 import { type StopReason, type TopUp, type TopUpStatus, topUps } from './top-up.ts'
 
 interface TopUpSqlRow {
@@ -15,7 +16,7 @@ interface TopUpSqlRow {
   readonly card: string
   readonly status: TopUpStatus
   readonly stopped_reason: StopReason | null
-  readonly failures: number
+  readonly declines: readonly Decline[]
   readonly in_flight_id: string | null
   readonly action_id: string | null
   readonly action_url: string | null
@@ -40,7 +41,7 @@ function fromRow(row: TopUpSqlRow): TopUp {
     card: row.card,
     status: row.status,
     stoppedReason: row.stopped_reason,
-    failures: row.failures,
+    declines: row.declines,
     inFlightId: row.in_flight_id,
     actionId: row.action_id,
     actionUrl: row.action_url,
@@ -64,7 +65,7 @@ const columns: readonly Column<TopUp>[] = [
   ['card', 'text', (t) => t.card],
   ['status', 'text', (t) => t.status],
   ['stopped_reason', 'text', (t) => t.stoppedReason],
-  ['failures', 'integer', (t) => t.failures],
+  ['declines', 'json', (t) => JSON.stringify(t.declines)],
   ['in_flight_id', 'uuid', (t) => t.inFlightId],
   ['action_id', 'uuid', (t) => t.actionId],
   ['action_url', 'text', (t) => t.actionUrl],
