@@ -19,7 +19,7 @@ import type { Payment } from './payment.ts'
 import type { PaymentReads } from './payments-prisma.ts'
 import type { PromotionStore } from './promotion/store-prisma.ts'
 import { purchase } from './purchase.ts'
-import { type ReturnRules, returnUrl } from './return-url.ts'
+import { type ReturnRules, returnUrls } from './return-url.ts'
 import * as schema from './schemas.ts'
 
 export interface BillingServices {
@@ -80,12 +80,8 @@ export function billingRoutes(app: FastifyInstance, services: BillingServices): 
       if (!gateway) throw fail('payments_not_configured', 'No payment provider is configured.')
       const key = personalKeyOf(request)
       const own = ownUrl(request)
-      const successUrl = returnUrl(services.returns, body.success_url, '/success_url', own, gateway.provider)
-      const cancelUrl = returnUrl(services.returns, body.cancel_url ?? body.success_url, '/cancel_url', own, gateway.provider)
-      const bought = await purchase(
-        { ...services, gateway },
-        { caller: callerOf(request), access: accessOf(request), key, body, successUrl, cancelUrl },
-      )
+      const urls = returnUrls(services.returns, body, own, gateway.provider)
+      const bought = await purchase({ ...services, gateway }, { caller: callerOf(request), access: accessOf(request), key, body, ...urls })
       if (!bought.ok) return sendAnswer(reply, bought.answer) as never
       if (bought.replayed) reply.header('idempotent-replayed', 'true')
       return reply.code(201).send({ ...schema.paymentToWire(bought.payment), checkout: schema.checkoutToWire(bought.checkout, own) })

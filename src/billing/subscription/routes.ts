@@ -15,7 +15,7 @@ import type { WalletReads } from '../../wallets/reads-prisma.ts'
 import { walletParams } from '../../wallets/schemas.ts'
 import type { Gateway } from '../gateway.ts'
 import type { PaymentReads } from '../payments-prisma.ts'
-import { type ReturnRules, returnUrl } from '../return-url.ts'
+import { type ReturnRules, returnUrls } from '../return-url.ts'
 import { ownUrl, personalKeyOf } from '../routes.ts'
 import type { SyncOutcome } from '../sync.ts'
 import { changePlan } from './change-plan.ts'
@@ -154,8 +154,7 @@ export function subscriptionRoutes(app: FastifyInstance, services: SubscriptionS
       const wallet = await findWallet(request, params.wallet)
       const { gateway, billing } = configured()
       const own = ownUrl(request)
-      const successUrl = returnUrl(services.returns, body.success_url, '/success_url', own, gateway.provider)
-      const cancelUrl = returnUrl(services.returns, body.cancel_url ?? body.success_url, '/cancel_url', own, gateway.provider)
+      const urls = returnUrls(services.returns, body, own, gateway.provider)
       const prepared: PreparedSubscription = { ...body, walletId: wallet.id, offered: await offered(body.plan) }
       const answer = await lane.submit(toCommand(subscribe, callerOf(request), key, params, body, prepared))
       if (answer.status >= 400) return sendAnswer(reply, answer) as never
@@ -164,7 +163,7 @@ export function subscriptionRoutes(app: FastifyInstance, services: SubscriptionS
       if (!placed) throw fail('subscription_not_found', 'The subscription is gone.')
       const plan = await planOf(placed.planVersionId)
       const ports = { gateway, billing, orders, plans, subscriptions }
-      const checkout = await openSubscription(ports, placed, plan, wallet, { successUrl, cancelUrl })
+      const checkout = await openSubscription(ports, placed, plan, wallet, urls)
       if (answer.replayed) reply.header('idempotent-replayed', 'true')
       const page = checkout && { url: checkout.url, expires_at: toWireTimeOrNull(checkout.expiresAt) }
       return reply.code(201).send({ ...schema.subscriptionToWire(placed, plan), checkout: page })

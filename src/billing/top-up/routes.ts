@@ -19,7 +19,7 @@ import { formatMoney } from '../money.ts'
 import type { PackageStore } from '../packages-prisma.ts'
 import type { PaymentReads } from '../payments-prisma.ts'
 import { priceOrder } from '../price-order.ts'
-import { type ReturnRules, returnUrl } from '../return-url.ts'
+import { type ReturnRules, returnUrls } from '../return-url.ts'
 import { ownUrl } from '../routes.ts'
 import { pageUrl } from '../schemas.ts'
 import type { TopUpReads } from './reads-prisma.ts'
@@ -97,11 +97,10 @@ export function topUpRoutes(app: FastifyInstance, services: TopUpServices): void
       const gateway = configured()
       const { body } = request
       const own = ownUrl(request)
-      const successUrl = returnUrl(services.returns, body.success_url, '/success_url', own, gateway.provider)
-      const cancelUrl = returnUrl(services.returns, body.cancel_url ?? body.success_url, '/cancel_url', own, gateway.provider)
+      const urls = returnUrls(services.returns, body, own, gateway.provider)
       const wallet = await findWallet(request, request.params.wallet)
       const page = await withCustomer({ gateway, orders: services.orders }, wallet, (customerId) =>
-        gateway.openCardPage({ walletId: wallet.id, customerId, currency: body.currency, successUrl, cancelUrl }),
+        gateway.openCardPage({ walletId: wallet.id, customerId, currency: body.currency, ...urls }),
       )
       return reply.code(201).send({ url: pageUrl(page.url, own), expires_at: toWireTimeOrNull(page.expiresAt) })
     },

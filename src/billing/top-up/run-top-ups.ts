@@ -8,11 +8,8 @@ import { resumeTopUp } from './start-top-up.ts'
 
 /** Wallets that are topped up at once: one that the provider takes long for holds up nobody else. */
 const AT_ONCE = 8
-/**
- * Longer than an attempt may wait for its turn and then take. The provider is asked seven times at most, to look for a charge,
- * make it, cancel it, and read it and its disputes twice, each time for a good minute.
- */
-const LEASE_MS = 900_000
+/** Longer than an attempt takes. Should one take longer all the same, another process goes on with it, with the same key at the provider. */
+const LEASE_MS = 300_000
 const RETRY_MS_MAX = 600_000
 const RESUMED_AT_ONCE = 500
 
