@@ -74,7 +74,8 @@ export interface CardPage {
   readonly cancelUrl: string
 }
 
-export interface CardOrder {
+/** What is to be paid, by whom. */
+interface OrderAtProvider {
   /** Of ours; the provider keeps them with the payment. */
   readonly paymentId: string
   readonly walletId: string
@@ -82,6 +83,9 @@ export interface CardOrder {
   readonly title: string
   readonly currency: string
   readonly amount: bigint
+}
+
+export interface CardOrder extends OrderAtProvider {
   readonly methodId: string
 }
 
@@ -90,14 +94,7 @@ export type CardCharge =
   /** It came to nothing, and nothing will come of it. */
   | { readonly outcome: 'declined'; readonly failure: string; readonly needsOwner: boolean }
 
-export interface CheckoutOrder {
-  /** Of ours; the provider keeps them with the payment. */
-  readonly paymentId: string
-  readonly walletId: string
-  readonly customerId: string
-  readonly title: string
-  readonly currency: string
-  readonly amount: bigint
+export interface CheckoutOrder extends OrderAtProvider {
   readonly email: string | null
   /** A page of the provider, or the means to build one's own. */
   readonly flow: 'checkout' | 'payment_intent'

@@ -11,6 +11,11 @@ async function sound(t: Test, { service }: TestBilling): Promise<void> {
   t.same(await service.unsound(), [])
 }
 
+async function sellMax({ service }: Awaited<ReturnType<typeof createSubscribing>>): Promise<void> {
+  const plan = { plan: 'max', name: 'Max', price: '150.00', currency: 'USD', credits: '8000', reason: 'a test' }
+  await service.made('/v1/admin/plans', plan, { key: service.adminKey })
+}
+
 t.test('an upgrade is paid for at once and brings its part of the credits', async (t) => {
   const billing = await createSubscribing(t)
   const { service, balance, renew, act } = billing
@@ -45,11 +50,7 @@ t.test('an upgrade is paid for at once and brings its part of the credits', asyn
 t.test('an upgrade after a downgrade pays from what the period was paid for', async (t) => {
   const billing = await createSubscribing(t)
   const { service, balance, act, stripe } = billing
-  await service.made(
-    '/v1/admin/plans',
-    { plan: 'max', name: 'Max', price: '150.00', currency: 'USD', credits: '8000', reason: 'a test' },
-    { key: service.adminKey },
-  )
+  await sellMax(billing)
   const wallet = await service.wallet()
   const objectId = await billing.subscribed(wallet, 'pro')
   await act(wallet, 'change', { plan: 'basic' })
@@ -82,11 +83,7 @@ t.test('from a month to a year at once, and not back', async (t) => {
 t.test('a declined upgrade leaves a downgrade that is to come', async (t) => {
   const billing = await createSubscribing(t)
   const { service, balance, act, stripe } = billing
-  await service.made(
-    '/v1/admin/plans',
-    { plan: 'max', name: 'Max', price: '150.00', currency: 'USD', credits: '8000', reason: 'a test' },
-    { key: service.adminKey },
-  )
+  await sellMax(billing)
   const wallet = await service.wallet()
   const objectId = await billing.subscribed(wallet, 'pro', 'declinedOffSession')
   await act(wallet, 'change', { plan: 'basic' })
