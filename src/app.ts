@@ -54,7 +54,12 @@ export async function buildApp(config: Config, rooms: Rooms, logger: Logger): Pr
     const { lane, operations } = rooms
     operationRoutes(v1, [...operations.batchable, ...operations.others], lane)
     batchRoutes(v1, operations.batchable, lane, rooms.metrics.refused)
-    walletRoutes(v1, { lane, reads: rooms.walletReads, grantReads: rooms.grantReads, closeGuards: [subscriptionGuard] })
+    walletRoutes(v1, {
+      lane,
+      reads: rooms.walletReads,
+      grantReads: rooms.grantReads,
+      closeGuards: [subscriptionGuard(rooms.billing.gateway?.livemode === true)],
+    })
     reservationRoutes(v1, { reads: rooms.reservationReads, walletReads: rooms.walletReads, check: rooms.check })
     chargeRoutes(v1, { lane, reads: rooms.chargeReads, prices: rooms.prices, estimate: rooms.estimate, onRefused: rooms.metrics.refused })
     pricingRoutes(v1, { store: rooms.priceStore, keeper: rooms.prices })

@@ -4,16 +4,18 @@ import { refuseOthers } from './gateway.ts'
 import type { Payment } from './payment.ts'
 import type { PaymentReads } from './payments-prisma.ts'
 import { leaveUnpaid, type SyncPorts, sync } from './sync.ts'
+import { isPaidInPerson } from './top-up/start-top-up.ts'
 
 /**
  * Gives an order up that nobody has paid: what it could be paid on is closed, and then the order is whatever the provider says. Should
  * money have been on its way, it is paid all the same.
+ * @param unlessBegun leaves it where somebody has begun to pay
  * @throws FareboxError `payments_not_configured`, `payment_provider_unavailable`
  */
-export async function cancelOrder(ports: SyncPorts, payment: Payment, cause: string): Promise<void> {
+export async function cancelOrder(ports: SyncPorts, payment: Payment, cause: string, unlessBegun = false): Promise<void> {
   const { gateway } = ports
   refuseOthers(gateway, payment)
-  await gateway.closeCheckout(payment)
+  await gateway.closeCheckout(payment, unlessBegun)
   const subject = payment.objectId ?? payment.checkoutId
   // Nobody was ever shown where to pay it.
   if (subject === null) await leaveUnpaid(ports, payment, cause)
@@ -38,7 +40,7 @@ export async function cancelUnpaid(ports: CancelUnpaidPorts, now: Instant): Prom
 async function* unpaid({ gateway, orders }: CancelUnpaidPorts, before: Date): AsyncGenerator<Payment> {
   for (let after: Payment | null = null; ; ) {
     const found: Payment[] = await orders.unpaid(gateway, before, after, READ_AT_ONCE)
-    yield* found
+    yield* found.filter(isPaidInPerson)
     after = found.at(-1) ?? null
     if (found.length < READ_AT_ONCE) return
   }
@@ -46,7 +48,7 @@ async function* unpaid({ gateway, orders }: CancelUnpaidPorts, before: Date): As
 
 async function giveUp(ports: CancelUnpaidPorts, payment: Payment): Promise<void> {
   try {
-    await cancelOrder(ports, payment, 'job:unpaid-orders')
+    await cancelOrder(ports, payment, 'job:unpaid-orders', true)
   } catch (error) {
     ports.log.warn({ err: error, payment: payment.id }, 'an order that nobody paid will be closed later')
   }

@@ -22,8 +22,11 @@ export interface Gateway {
   /** A way to pay that was opened before, and null when it can be paid no more. */
   readCheckout(ids: { readonly checkoutId: string | null; readonly objectId: string | null }): Promise<Checkout | null>
 
-  /** Closes a way to pay that nobody paid on. Where somebody did meanwhile it stays, as `readPayment` then says. */
-  closeCheckout(ids: { readonly checkoutId: string | null; readonly objectId: string | null }): Promise<void>
+  /**
+   * Closes a way to pay that nobody paid on. Where somebody did meanwhile it stays, as `readPayment` then says.
+   * @param unlessBegun leaves it open where somebody has begun to pay: a bank transfer takes days
+   */
+  closeCheckout(ids: { readonly checkoutId: string | null; readonly objectId: string | null }, unlessBegun: boolean): Promise<void>
 
   /** A payment as it is now; null where there is none with this id. */
   readPayment(objectId: string): Promise<ProviderPayment | null>
@@ -92,7 +95,10 @@ export interface CardOrder extends OrderAtProvider {
 export type CardCharge =
   | { readonly outcome: 'made'; readonly objectId: string }
   /** It came to nothing, and nothing will come of it. */
-  | { readonly outcome: 'declined'; readonly failure: string; readonly needsOwner: boolean }
+  | { readonly outcome: 'declined'; readonly failure: string; readonly because: DeclineCause }
+
+/** Whose doing it was: the card's, that its owner was not there, or something that says nothing of the card. */
+export type DeclineCause = 'card' | 'owner' | 'other'
 
 export interface CheckoutOrder extends OrderAtProvider {
   readonly email: string | null

@@ -55,23 +55,30 @@ export function inbox(prisma: PrismaClient): Inbox & InboxReads {
         from unnest(${providers}::text[], ${ids}::text[]) as done(provider, id) where e.provider = done.provider and e.id = done.id`
     },
 
-    async settle(provider, subject) {
+    async settle(provider, subjects) {
       await prisma.$executeRaw`
         update provider_events set status = 'processed', processed_at = clock_timestamp()
-        where status = 'parked' and provider = ${provider} and subject = ${subject}`
+        where status = 'parked' and provider = ${provider} and subject = any(${[...subjects]}::text[])`
     },
 
     async report({ provider, livemode, subject, status, reason }) {
+      const id = `reconcile_${subject}`
       await prisma.$executeRaw`
         insert into provider_events
           (provider, id, type, subject, payload, livemode, status, reason, next_attempt_at, occurred_at, received_at, processed_at)
-        select ${provider}, ${`reconcile_${subject}`}, 'reconcile', ${subject}, '{}', ${livemode}, ${status}, ${reason},
+        select ${provider}, ${id}, 'reconcile', ${subject}, '{}', ${livemode}, ${status}, ${reason},
           case when ${status} = 'received' then now end, now, now, case when ${status} = 'received' then null else now end
         from (select clock_timestamp() as now) as found
+        -- An event of it that is parked says it already.
+        where ${status} = 'received' or not exists (
+          select from provider_events where provider = ${provider} and subject = ${subject} and status = 'parked' and id <> ${id})
         on conflict (provider, id) do update set
-          status = excluded.status, reason = excluded.reason, attempts = 0, next_attempt_at = excluded.next_attempt_at,
-          received_at = excluded.received_at, processed_at = excluded.processed_at
-        where provider_events.status <> 'dismissed'`
+          status = excluded.status, reason = excluded.reason, received_at = excluded.received_at, processed_at = excluded.processed_at,
+          dismissed_by = null,
+          -- What is being tried already goes on as it was.
+          attempts = case when provider_events.status = 'received' then provider_events.attempts else 0 end,
+          next_attempt_at = case when provider_events.status = excluded.status then provider_events.next_attempt_at else excluded.next_attempt_at end
+        where excluded.status = 'received' or provider_events.status <> 'dismissed'`
     },
 
     async clearOld() {
@@ -122,11 +129,16 @@ export function inbox(prisma: PrismaClient): Inbox & InboxReads {
     },
 
     async dismiss(id, reason, actor) {
-      const [row] = await prisma.providerEvent.updateManyAndReturn({
-        where: { provider: { in: [...PROVIDERS] }, id, status: 'parked' },
+      const event = await prisma.providerEvent.findFirst({ where: { provider: { in: [...PROVIDERS] }, id, status: 'parked' } })
+      if (!event) return null
+      const { provider, subject } = event
+      const rows = await prisma.providerEvent.updateManyAndReturn({
+        // With all that are about the same.
+        where: { provider, status: 'parked', ...(subject === null ? { id } : { subject }) },
         data: { status: 'dismissed', reason, dismissedBy: actor, processedAt: new Date() },
         omit: { payload: true },
       })
+      const row = rows.find((one) => one.id === id)
       return row ? eventFromPrisma(row) : null
     },
   }

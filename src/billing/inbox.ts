@@ -47,8 +47,8 @@ export interface Inbox {
     reason: string | null,
   ): Promise<void>
   /** Nobody has to look any more at what was parked about this: it is as the provider says. */
-  settle(provider: Provider, subject: string): Promise<void>
-  /** Puts in what was found without an event: to be tried again, or for a person to look at. What somebody dismissed stays so. */
+  settle(provider: Provider, subjects: readonly string[]): Promise<void>
+  /** Puts in what was found without an event: to be tried again, or for a person to look at. What somebody dismissed stays so, unless it cannot be read. */
   report(found: {
     readonly provider: Provider
     readonly livemode: boolean

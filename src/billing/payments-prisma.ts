@@ -76,7 +76,7 @@ export function paymentReads(prisma: PrismaClient) {
         OR: [{ createdAt: { gt: new Date(after.createdAt) } }, { createdAt: new Date(after.createdAt), id: { gt: after.id } }],
       }
       const rows = await prisma.payment.findMany({
-        where: { provider, livemode, status: 'pending', origin: 'purchase', createdAt: { lt: before }, ...rest },
+        where: { provider, livemode, status: 'pending', createdAt: { lt: before }, ...rest },
         orderBy: [{ createdAt: 'asc' }, { id: 'asc' }],
         take: limit,
       })

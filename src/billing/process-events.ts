@@ -2,7 +2,7 @@ import pMap from 'p-map'
 import type { DueEvent, Inbox } from './inbox.ts'
 import type { Provider } from './payment.ts'
 import { retryDelayMs } from './retry.ts'
-import type { SyncOutcome } from './sync.ts'
+import { type SyncOutcome, settledBy } from './sync.ts'
 
 export interface ProcessPorts {
   readonly inbox: Inbox
@@ -41,7 +41,7 @@ async function processSubject({ inbox, gateway, sync, log }: ProcessPorts, subje
     const { provider, livemode: isReal } = gateway()
     const stray = events.find(({ livemode }) => livemode !== isReal)
     const result: SyncOutcome = stray ? { outcome: 'parked', reason: strayReason(stray), id: null } : await sync(subject, `event:${ids[0]}`)
-    if (result.outcome !== 'parked') await inbox.settle(provider, subject)
+    if (result.outcome !== 'parked') await inbox.settle(provider, settledBy(result, subject))
     if (result.outcome === 'applied') await inbox.finish(events, 'processed', null)
     else if (result.outcome === 'ignored') await inbox.finish(events, 'ignored', result.reason)
     else {

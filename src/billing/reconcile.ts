@@ -3,7 +3,7 @@ import { DAY_MS, HOUR_MS, type Instant } from '../kernel/time.ts'
 import type { Gateway } from './gateway.ts'
 import type { Inbox } from './inbox.ts'
 import type { Provider } from './payment.ts'
-import type { SyncOutcome } from './sync.ts'
+import { type SyncOutcome, settledBy } from './sync.ts'
 
 export interface ReconcilePorts {
   readonly gateway: Pick<Gateway, 'provider' | 'livemode' | 'changedBetween'>
@@ -48,7 +48,7 @@ export async function reconcile(
     try {
       const result = await ports.sync(subject, 'reconcile')
       if (result.outcome === 'applied' && result.changed) repaired.push(result.id)
-      if (result.outcome !== 'parked') await ports.inbox.settle(provider, subject)
+      if (result.outcome !== 'parked') await ports.inbox.settle(provider, settledBy(result, subject))
       else {
         disagreeing.push({ subject, reason: result.reason })
         await ports.inbox.report({ provider, livemode, subject, status: 'parked', reason: result.reason })

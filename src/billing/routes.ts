@@ -21,6 +21,7 @@ import type { PromotionStore } from './promotion/store-prisma.ts'
 import { purchase } from './purchase.ts'
 import { type ReturnRules, returnUrls } from './return-url.ts'
 import * as schema from './schemas.ts'
+import { isPaidInPerson } from './top-up/start-top-up.ts'
 
 export interface BillingServices {
   /** Null where no provider is configured. */
@@ -155,7 +156,7 @@ export function billingRoutes(app: FastifyInstance, services: BillingServices): 
       const id = fromWireId('payment', request.params.payment_id) as string
       const payment = await orders.findFor(id, accessOf(request))
       if (!payment) throw fail('payment_not_found', 'No payment of yours has this id.')
-      if (payment.origin !== 'purchase')
+      if (!isPaidInPerson(payment))
         throw fail('payment_not_cancellable', "It is the top-up's or the subscription's: switch that off instead.")
       if (payment.status === 'pending') await services.cancel(payment, `cancel:${request.id}`)
       const after = (await orders.find(id)) ?? payment

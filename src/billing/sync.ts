@@ -26,10 +26,15 @@ export interface SyncPorts extends InvoiceSyncPorts {
 export type SyncOutcome =
   /** The order or subscription is as the provider says, and whether that was news. */
   | { readonly outcome: 'applied'; readonly changed: boolean; readonly id: string }
-  /** Not an order of ours, or nothing that concerns credits yet. */
-  | { readonly outcome: 'ignored'; readonly reason: string }
+  /** Not an order of ours, or nothing that concerns credits yet. `settles` is another subject that nobody has to look at any more. */
+  | { readonly outcome: 'ignored'; readonly reason: string; readonly settles?: string }
   /** Somebody has to look at it; nothing was credited. */
   | { readonly outcome: 'parked'; readonly reason: string; readonly id: string | null }
+
+/** The subjects that nobody has to look at any more. */
+export function settledBy(outcome: SyncOutcome, subject: string): string[] {
+  return outcome.outcome === 'ignored' && outcome.settles !== undefined ? [subject, outcome.settles] : [subject]
+}
 
 /**
  * Reads what the provider says now about whatever it named, and brings the order to it. What was told is not believed, only that there
@@ -74,7 +79,10 @@ async function ofPayment(ports: SyncPorts, objectId: string, cause: string): Pro
     if (state.paymentId !== null) return unfit(state, 'a payment of an order that is not in this database', null)
     // It may have come before the invoice that it pays.
     const invoiceId = state.status === 'paid' ? await gateway.subscriptions?.invoiceOf(objectId) : null
-    return invoiceId ? ofInvoice(ports, invoiceId, cause) : { outcome: 'ignored', reason: 'a payment of somebody else' }
+    if (!invoiceId) return { outcome: 'ignored', reason: 'a payment of somebody else' }
+    const outcome = await ofInvoice(ports, invoiceId, cause)
+    const given = outcome.outcome === 'parked' ? unfit(state, outcome.reason, outcome.id) : outcome
+    return given.outcome === 'ignored' ? { ...given, settles: invoiceId } : given
   }
   if (payment.provider !== gateway.provider)
     return { outcome: 'parked', reason: 'an order at another provider', id: toWireId('payment', payment.id) }

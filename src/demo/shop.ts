@@ -2,6 +2,7 @@ import type { Checkout, Gateway } from '../billing/gateway.ts'
 import type { Provider } from '../billing/payment.ts'
 import { openCheckout, type Purchased, type PurchasePorts, purchase, titleOf } from '../billing/purchase.ts'
 import { packageToWire, purchaseBody } from '../billing/schemas.ts'
+import { isPaidInPerson } from '../billing/top-up/start-top-up.ts'
 import { fail } from '../kernel/errors.ts'
 import { newId } from '../kernel/ids.ts'
 import { OWNER, PERSON, WALLET } from './wallet.ts'
@@ -55,7 +56,8 @@ export function demoShop(services: ShopServices, clientId: () => Promise<string>
       const access = { clientId: await clientId(), everyClient: false, userId: PERSON }
       const wallet = await services.wallets.find({ ownerKind: OWNER.kind, ownerId: OWNER.id }, access)
       const payment = await services.orders.find(paymentId)
-      if (!wallet || payment?.walletId !== wallet.id) throw fail('payment_not_found', 'The demo has no such order.')
+      if (!wallet || payment?.walletId !== wallet.id || !isPaidInPerson(payment))
+        throw fail('payment_not_found', 'The demo has no such order.')
       const title = await titleOf(services.packages, payment)
       const wishes = { title, email: null, flow: 'checkout', ...returnsTo(page, payment.reference ?? '') } as const
       return openCheckout({ ...services, gateway: configured() }, payment, wallet, wishes)

@@ -10,7 +10,7 @@ export interface Invariant {
 
 /** Holds may be this late to expire before it counts as stuck. */
 const STALE_HOLD = '60 seconds'
-/** And events to be acted on: their processes may be starting anew, and what they tried last has a lease of two minutes. */
+/** And events to be acted on: their processes may be starting anew, and what they tried last has a lease of five. */
 const STUCK_EVENT = '5 minutes'
 
 export const INVARIANTS: readonly Invariant[] = [

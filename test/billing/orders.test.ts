@@ -1,10 +1,14 @@
 import { randomUUID } from 'node:crypto'
+import Stripe from 'stripe'
 import t from 'tap'
 import { createBilling, RETURN_URL, WEBHOOK_SECRET } from '../helpers/billing.ts'
 import type { Body } from '../helpers/service.ts'
-import { startTestStripe } from '../helpers/stripe/index.ts'
+import { startTestStripe, type TestStripe } from '../helpers/stripe/index.ts'
 
 /** What becomes of orders that nobody pays, whom they belong to at Stripe, and how they are found. */
+
+/** Stripe's own console. */
+const apiOf = ({ apiKey, host, port, protocol }: TestStripe) => new Stripe(apiKey, { host, port, protocol })
 
 t.test('an order that is not paid can be given up, on whatever it was to be paid', async (t) => {
   const billing = await createBilling(t)
@@ -69,6 +73,13 @@ t.test('orders that nobody paid within a day are given up', async (t) => {
   down.stop()
   const [unshown] = (await service.get(`/v1/wallets/${wallet}/payments?limit=1`)).body.data
   for (const order of [form, page, delayed, unshown]) await age(order)
+  // Somebody has sent a transfer, which takes days.
+  const transfer = await buy(wallet, { package: 'basic', flow: 'payment_intent' })
+  const intent = stripe.controls.rows('paymentIntents').find(({ metadata }) => metadata.farebox_payment === transfer.id)
+  const method = stripe.controls.saveCard(stripe.controls.rows('customers')[0]?.id ?? '', 'authenticate')
+  const { status } = await apiOf(stripe).paymentIntents.confirm(intent?.id ?? '', { payment_method: method.id })
+  t.equal(status, 'requires_action')
+  await age(transfer)
   // One that cannot be asked about holds up no other.
   const busy = stripe.controls.fail({ match: { path: new RegExp(sessionOf(page)) }, how: 'error500', shouldRetry: false })
   await service.rooms.billing.cancelUnpaid()
@@ -76,6 +87,8 @@ t.test('orders that nobody paid within a day are given up', async (t) => {
   busy.stop()
   await service.rooms.billing.cancelUnpaid()
   t.same(await Promise.all([fresh, form, page, delayed].map(read)), ['pending', 'failed', 'failed', 'pending'])
+  t.equal(await read(transfer), 'pending')
+  t.match(await service.post(`/v1/payments/${transfer.id}/cancel`), { status: 200, body: { status: 'failed' } }, 'unless somebody says so')
   stripe.controls.settleDelayed(sessionOf(delayed), true)
   await service.rooms.billing.cancelUnpaid()
   t.equal(await read(delayed), 'paid', 'its money came meanwhile')
@@ -89,7 +102,8 @@ t.test('a customer that somebody deleted at Stripe is opened anew', async (t) =>
   const customers = () => stripe.controls.rows('customers').filter((one) => !('deleted' in one))
   await buy(wallet)
   const [first] = customers()
-  Object.assign(first as object, { deleted: true })
+  await apiOf(stripe).customers.del(first?.id ?? '')
+  t.same(customers(), [])
   const orders = await Promise.all(Array.from({ length: 5 }, () => buy(wallet)))
   for (const order of orders) pay(order)
   t.equal(customers().length, 1, 'one, also when five ask at once')
@@ -98,7 +112,7 @@ t.test('a customer that somebody deleted at Stripe is opened anew', async (t) =>
     customers().map(({ id }) => ({ customer_id: id })),
   )
   t.match(await service.post(`/v1/wallets/${wallet}/cards`, {}), { status: 201 })
-  Object.assign(customers()[0] as object, { deleted: true })
+  await apiOf(stripe).customers.del(customers()[0]?.id ?? '')
   t.match(await service.get(`/v1/wallets/${wallet}/cards`), { status: 200, body: { data: [] } }, 'its cards are gone with it')
   t.match(await service.post(`/v1/wallets/${wallet}/cards`, {}), { status: 201 })
 })

@@ -224,6 +224,10 @@ t.test('money for what is no plan waits for a person', async (t) => {
   t.match(parked[0], { type: 'invoice.paid', reason: /money for nothing/ })
   const found = await service.rooms.billing.reconcile(new Date(Date.now() - 3_600_000), new Date(Date.now() + 40 * 86_400_000))
   t.match(found.disagreeing, [{ reason: /money for nothing/ }], 'and is told of again')
+  const intent = stripe.controls.rows('paymentIntents').at(-1)?.id ?? ''
+  stripe.controls.refund(intent)
+  await billing.told()
+  t.same(await service.query(`select id, reason from provider_events where status = 'parked'`), [], 'until all of it was given back')
   await sound(t, billing)
 })
 

@@ -248,6 +248,12 @@ t.test('a wallet stays open while it is subscribed', async (t) => {
   t.match((await service.post(`/v1/wallets/${left}/subscription`, { plan: 'basic' })).body, { code: 'wallet_closed' })
   t.equal(stripe.controls.rows('sessions').filter(({ status }) => status === 'open').length, 0)
 
+  const tested = await service.wallet(undefined, { owner: 'user:tested' })
+  await billing.begin(tested)
+  const live = await service.another({ env: { ...billing.env, STRIPE_SECRET_KEY: 'sk_live_farebox' } })
+  const ended = await live.post(`/v1/wallets/${tested}/close`, { reason: 'a test' }, { key: service.adminKey })
+  t.match(ended, { status: 200 }, 'nobody could cancel what was begun with a key for tests')
+
   // Of subscribing and closing at once, one comes first.
   for (const racing of await Promise.all([service.wallet(), service.wallet(), service.wallet()])) {
     const [closed, subscribed] = await Promise.all([close(racing), service.post(`/v1/wallets/${racing}/subscription`, { plan: 'basic' })])

@@ -43,7 +43,7 @@ const due = ({ service }: TestBilling) => service.query('update outbox set next_
 /** Lets the hours pass for which a declined card is left alone. */
 const rest = ({ service }: TestBilling) =>
   service.query(`update top_ups set declines = (
-    select json_agg(json_build_object('fingerprint', d ->> 'fingerprint', 'failures', (d -> 'failures')::text::int, 'at', 0))
+    select json_agg(json_build_object('fingerprint', d ->> 'fingerprint', 'failures', (d -> 'failures')::text::int, 'at', (d -> 'at')::text::bigint - 10800000))
     from json_array_elements(declines) as d
   ) where json_array_length(declines) > 0`)
 /** Both: nobody waits an hour for the next attempt. */
@@ -428,9 +428,39 @@ t.test('of the cards that were declined the last ten are remembered', async (t) 
   declines = addDecline(declines, 'b', 4)
   t.equal(declines.length, 10)
   t.same(
-    ['a', 'b', 'card 0', 'card 1'].map((card) => failuresOf(declines, card)),
+    ['a', 'b', 'card 0', 'card 1'].map((card) => failuresOf(declines, card, 5)),
     [2, 1, 0, 1],
   )
+})
+
+t.test('what is not the card’s doing rests it and never bars it, and a month forgives', async (t) => {
+  const DAY = 86_400_000
+  let declines = addDecline([], 'a', 1)
+  for (let at = 2; at < 20; at += 1) declines = addDecline(declines, 'a', at, false)
+  t.equal(failuresOf(declines, 'a', 20), 2)
+  declines = addDecline(declines, 'a', 20)
+  t.equal(failuresOf(declines, 'a', 21), 3)
+  t.equal(failuresOf(addDecline(declines, 'a', 22, false), 'a', 23), 3, 'and takes nothing back')
+  t.equal(failuresOf(declines, 'a', 19 + 30 * DAY), 3)
+  t.equal(failuresOf(declines, 'a', 20 + 30 * DAY), 0)
+})
+
+t.test('a card that the provider does not know ends its attempts, and stops', async (t) => {
+  const billing = await createBilling(t)
+  const { service, stripe } = billing
+  const wallet = await walletWithCard(billing, '150')
+  await set(billing, wallet)
+  // As it is for an installation that goes live with what was set in a test.
+  await service.query('delete from payment_customers')
+  await service.made('/v1/charges', { wallet, amount: '100' })
+  for (const failures of [1, 2, 3]) {
+    await hurry(billing)
+    await service.rooms.billing.runTopUps()
+    t.match(await read(billing, wallet), { failures, payment_in_flight: null, cap: { spent: '0.00' } })
+  }
+  t.match(await read(billing, wallet), { status: 'stopped', stopped_reason: 'card_declined' })
+  t.same(stripe.controls.rows('paymentIntents'), [])
+  await sound(t, billing)
 })
 
 t.test('money of a top-up that goes back stops it until somebody sets it again', async (t) => {

@@ -635,4 +635,24 @@ t.test('what the reconciler finds waits where events do', async (t) => {
   t.equal((await service.post(`/v1/admin/payment-events/reconcile_${odd}/dismiss`, { reason: 'known' }, { key })).status, 200)
   await service.rooms.billing.reconcile(...window)
   t.match(await row(odd), { status: 'dismissed' }, 'what somebody dismissed stays so')
+  const silent = stripe.controls.fail({ match: { path: new RegExp(`payment_intents/${odd}`) }, how: 'error500', shouldRetry: false })
+  await service.rooms.billing.reconcile(...window)
+  t.match(await row(odd), { status: 'received' }, 'unless it cannot be read any more')
+  await service.query(`update provider_events set attempts = 7, next_attempt_at = now() + interval '1 hour' where status = 'received'`)
+  await service.rooms.billing.reconcile(...window)
+  t.match(await row(odd), { attempts: 7, status: 'received' }, 'which goes on as it was')
+  silent.stop()
+
+  // An event of it that is parked says it already, and both are dismissed as one.
+  await service.query('delete from provider_events')
+  for (const type of ['payment_intent.succeeded', 'charge.refunded']) await send(billing, about(odd, type))
+  await billing.workedOff()
+  await service.rooms.billing.reconcile(...window)
+  const { data } = (await service.get('/v1/admin/payment-events?status=parked', { key })).body
+  t.same(
+    data.map(({ type }: Body) => type),
+    ['charge.refunded', 'payment_intent.succeeded'],
+  )
+  t.equal((await service.post(`/v1/admin/payment-events/${data[0].id}/dismiss`, { reason: 'known' }, { key })).status, 200)
+  t.same((await service.get('/v1/admin/payment-events?status=parked', { key })).body.data, [])
 })

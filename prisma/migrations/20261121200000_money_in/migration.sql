@@ -1,7 +1,10 @@
 -- Real money and that of tests have customers of their own: an installation that goes live begins with new ones.
 alter table payment_customers add column livemode boolean;
-update payment_customers c set livemode = exists (
-  select from payments p where p.wallet_id = c.wallet_id and p.provider = c.provider and p.livemode);
+update payment_customers c set livemode = coalesce(
+  (select bool_or(p.livemode) from payments p where p.wallet_id = c.wallet_id and p.provider = c.provider),
+  -- Of a wallet that only saved a card nothing says more than the payments of the others.
+  (select bool_or(p.livemode) from payments p where p.provider = c.provider),
+  false);
 alter table payment_customers alter column livemode set not null;
 alter table payment_customers drop constraint payment_customers_pkey;
 alter table payment_customers add primary key (wallet_id, provider, livemode);

@@ -66,7 +66,7 @@ export function createSandboxGateway(store: SandboxStore): Gateway {
     async chargeCard(order) {
       const declines = order.methodId !== SANDBOX_CARDS.good.methodId
       const id = `sandbox_${toWireId('payment', order.paymentId)}`
-      if (declines) return { outcome: 'declined', failure: 'The sandbox declines this card.', needsOwner: false }
+      if (declines) return { outcome: 'declined', failure: 'The sandbox declines this card.', because: 'card' }
       await store.open({ ...blank, ...marksOf(order), id, status: 'paid', paidAt: Date.now() })
       return { outcome: 'made', objectId: id }
     },

@@ -44,7 +44,7 @@ export function wayOut(url: string, text: string): string {
 
 /** Nothing but its own files; its forms lead to the sandbox, which may send on to the product. */
 export function pageHeaders(product: string | null) {
-  const forms = product === null ? "'none'" : `'self' ${new URL(product).origin}`
+  const forms = product === null ? "'none'" : URL.canParse(product) ? `'self' ${new URL(product).origin}` : "'self'"
   const own = "default-src 'none'; style-src 'self'; img-src 'self'"
   return {
     'content-type': 'text/html; charset=utf-8',

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import Stripe from 'stripe'
 import { FareboxError } from '../../kernel/errors.ts'
 import { toWireId } from '../../kernel/ids.ts'
-import type { Checkout, Gateway, Subject } from '../gateway.ts'
+import type { Checkout, DeclineCause, Gateway, Subject } from '../gateway.ts'
 import { asked, orNull } from './ask.ts'
 import {
   fromStripe,
@@ -93,7 +93,11 @@ export function createStripeGateway(options: StripeOptions): Gateway {
       return intent.status.startsWith('requires_') ? ofIntent(intent) : null
     },
 
-    async closeCheckout({ checkoutId, objectId }) {
+    async closeCheckout({ checkoutId, objectId }, unlessBegun) {
+      if (unlessBegun && checkoutId === null && objectId !== null) {
+        const intent = await asked(() => orNull(stripe.paymentIntents.retrieve(objectId)))
+        if (intent?.status === 'requires_action') return
+      }
       try {
         if (checkoutId !== null) await asked(() => stripe.checkout.sessions.expire(checkoutId))
         else if (objectId !== null) await asked(() => stripe.paymentIntents.cancel(objectId, { cancellation_reason: 'abandoned' }))
@@ -188,7 +192,7 @@ export function createStripeGateway(options: StripeOptions): Gateway {
         const objectId = idOf(said.payment_intent)
         // Nobody may pay it later, beside the attempt that follows. Where something has become of it meanwhile, that is what counts.
         if (objectId !== null && !(await cancelIntent(stripe, objectId))) return { outcome: 'made', objectId }
-        return { outcome: 'declined', failure: said.message, needsOwner: said.code === 'authentication_required' }
+        return { outcome: 'declined', failure: said.message, because: causeOf(said) }
       }
     },
 
@@ -241,6 +245,13 @@ function refusalOf(error: unknown): Stripe.errors.StripeError | null {
   if (error instanceof Stripe.errors.StripeCardError) return error
   const isRefusal = error instanceof FareboxError && error.refusal.code === 'payment_refused'
   return isRefusal && error.cause instanceof Stripe.errors.StripeError ? error.cause : null
+}
+
+/** A card that was removed is as good as declined; an account that may not charge says nothing of the card. */
+function causeOf(said: Stripe.errors.StripeError): DeclineCause {
+  if (said.code === 'authentication_required') return 'owner'
+  const isRemoved = said.param === 'payment_method' || said.param === 'customer'
+  return said instanceof Stripe.errors.StripeCardError || isRemoved ? 'card' : 'other'
 }
 
 /** @returns whether it is cancelled; false where that cannot be, because something has become of it */

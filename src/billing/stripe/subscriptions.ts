@@ -44,7 +44,7 @@ export function createStripeSubscriptions(stripe: Stripe): SubscriptionGateway {
               success_url: successUrl,
               cancel_url: cancelUrl,
             },
-            { idempotencyKey: `farebox-subscription-${subscriptionId}` },
+            { idempotencyKey: `farebox-subscription-${subscriptionId}-${customerId}` },
           ),
         REFUSED,
       )

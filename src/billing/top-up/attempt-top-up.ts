@@ -1,14 +1,17 @@
 import { HOUR_MS } from '../../kernel/time.ts'
 import type { Draft } from '../../ledger/book.ts'
 import { done, type Outcome } from '../../ledger/command.ts'
+import type { DeclineCause } from '../gateway.ts'
 import { formatMoney } from '../money.ts'
 import type { Payment } from '../payment.ts'
 import type { Order } from '../place-order.ts'
 import { priceOrder, withBonuses } from '../price-order.ts'
 import { askOwner, openAction } from './ask-owner.ts'
 import { submit, type TopUpPorts } from './ports.ts'
-import { cardOf, failAttempt, startTopUp } from './start-top-up.ts'
+import { cardOf, type Ending, failAttempt, startTopUp } from './start-top-up.ts'
 import { type TopUp, wantsPage } from './top-up.ts'
+
+const ENDINGS: Readonly<Record<DeclineCause, Ending>> = { card: 'declined', owner: 'authentication_required', other: 'refused' }
 
 /** After so long an attempt is no longer sent again without looking what became of it. */
 const LOOK_AFTER_MS = 300_000
@@ -33,11 +36,17 @@ export async function attemptTopUp(ports: TopUpPorts, walletId: string): Promise
   }))
   const payment = begun.attempt && (await orders.find(begun.attempt.paymentId))
   if (!begun.attempt || payment?.status !== 'pending') return null
-  if (payment.provider !== provider || payment.livemode !== livemode) throw new Error('an attempt that began at another payment provider')
+  const { id: paymentId, currency, amount, createdAt } = payment
   const customerId = await orders.findCustomer(walletId, gateway)
   const { payment_method: methodId } = cardOf(payment)
-  if (customerId === null || methodId === undefined) throw new Error('an attempt without an account or a card')
-  const { id: paymentId, currency, amount, createdAt } = payment
+  const isHere = payment.provider === provider && payment.livemode === livemode
+  if (!isHere || customerId === null || methodId === undefined) {
+    // Nothing that is configured now could charge it, or ever has.
+    await end(ports, payment, (draft) =>
+      failAttempt(draft, walletId, paymentId, 'its card is not known to the payment provider', 'declined'),
+    )
+    return null
+  }
   const ageMs = begun.now - createdAt
   const isOld = ageMs >= LOOK_AFTER_MS
   const objectId = payment.objectId ?? (isOld ? await gateway.findCharge({ paymentId, customerId, orderedAt: createdAt }) : null)
@@ -56,10 +65,10 @@ export async function attemptTopUp(ports: TopUpPorts, walletId: string): Promise
     await follow(ports, payment, charged.objectId)
     return null
   }
-  const { failure, needsOwner } = charged
+  const { failure, because } = charged
   await end(ports, payment, (draft) => {
-    failAttempt(draft, walletId, paymentId, failure, needsOwner ? 'authentication_required' : 'declined')
-    if (needsOwner) askOwner(draft, payment, order.ok ? order.value : null)
+    failAttempt(draft, walletId, paymentId, failure, ENDINGS[because])
+    if (because === 'owner') askOwner(draft, payment, order.ok ? order.value : null)
   })
   const after = await ports.reads.find(walletId)
   return after && wantsPage(after) ? openAction(ports, after) : null

@@ -135,7 +135,7 @@ export function topUpRoutes(app: FastifyInstance, services: TopUpServices): void
         tags: ['Payments'],
         summary: 'Set the automatic top-up of a wallet',
         description:
-          'Buys with a saved card whenever fewer credits are available than the threshold, one attempt at a time. A card that is declined three times in a row is not tried any more until another one is set.',
+          'Buys with a saved card whenever fewer credits are available than the threshold, one attempt at a time. A card that is declined three times in a row is left alone for thirty days, or until another one is set.',
         params: walletParams,
         body: schema.topUpBody,
         response: { 200: schema.topUpObject, ...problemResponses([400, 401, 403, 404, 409, 413, 415, 422, 503]) },

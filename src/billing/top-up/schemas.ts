@@ -107,7 +107,7 @@ export function topUpToWire(topUp: TopUp, now: number) {
       resets_at: spent === 0n ? null : toWireTime(start + capDays * DAY_MS),
     },
     card: { payment_method_id: topUp.methodId, label: topUp.card },
-    failures: failuresOf(topUp.declines, topUp.fingerprint),
+    failures: failuresOf(topUp.declines, topUp.fingerprint, now),
     payment_in_flight: topUp.inFlightId === null ? null : toWireId('payment', topUp.inFlightId),
     action: topUp.actionId === null ? null : { payment_id: toWireId('payment', topUp.actionId), url: topUp.actionUrl },
     updated_at: toWireTime(topUp.updatedAt),

@@ -1,5 +1,6 @@
 import { type Micro, min } from '../../kernel/credits.ts'
 import { refusal } from '../../kernel/errors.ts'
+import type { Instant } from '../../kernel/time.ts'
 import type { Draft } from '../../ledger/book.ts'
 import { done, type Outcome, refuse } from '../../ledger/command.ts'
 import type { Wallet } from '../../ledger/wallet.ts'
@@ -37,20 +38,24 @@ export function setTopUp(
     return refuse(refusal('top_up_in_flight', 'An attempt in another currency is under way; try again when it is over.'))
   }
   const sameCard = before?.fingerprint === card.fingerprint
-  const topUp: TopUp = switched(enabled, {
-    walletId: wallet.id,
-    id: wallet.id,
-    ...settings,
-    ...card,
-    declines: before?.declines ?? [],
-    inFlightId: before?.inFlightId ?? null,
-    actionId: sameCard ? (before?.actionId ?? null) : null,
-    actionUrl: sameCard ? (before?.actionUrl ?? null) : null,
-    periodStart: before?.periodStart ?? null,
-    periodSpent: before ? spentOf(before, settings) : 0n,
-    createdAt: before?.createdAt ?? draft.now,
-    updatedAt: draft.now,
-  })
+  const topUp: TopUp = switched(
+    enabled,
+    {
+      walletId: wallet.id,
+      id: wallet.id,
+      ...settings,
+      ...card,
+      declines: before?.declines ?? [],
+      inFlightId: before?.inFlightId ?? null,
+      actionId: sameCard ? (before?.actionId ?? null) : null,
+      actionUrl: sameCard ? (before?.actionUrl ?? null) : null,
+      periodStart: before?.periodStart ?? null,
+      periodSpent: before ? spentOf(before, settings) : 0n,
+      createdAt: before?.createdAt ?? draft.now,
+      updatedAt: draft.now,
+    },
+    draft.now,
+  )
   putTopUp(draft, topUp)
   return done({ topUp, wallet: draft.wallet(wallet.id) })
 }
@@ -68,19 +73,22 @@ export function switchTopUp(draft: Draft, walletId: string | undefined, enabled:
   const before = draft.get(topUps, wallet.id, wallet.id)
   if (!before) return refuse(refusal('top_up_not_found', 'The wallet has no automatic top-up.'))
   if (enabled && wallet.status === 'closed') return refuse(refusal('wallet_closed', 'A closed wallet buys no credits.'))
-  const topUp = { ...switched(enabled, before), updatedAt: draft.now }
+  const topUp = { ...switched(enabled, before, draft.now), updatedAt: draft.now }
   putTopUp(draft, topUp)
   return done({ topUp, wallet: draft.wallet(wallet.id) })
 }
 
 /** Whoever sets a top-up takes it up again, whatever stopped it, except where the card stands against it. */
-function switched(enabled: boolean, topUp: Omit<TopUp, 'status' | 'stoppedReason'>): TopUp {
-  const stoppedReason = enabled ? reasonOf(topUp) : null
+function switched(enabled: boolean, topUp: Omit<TopUp, 'status' | 'stoppedReason'>, now: Instant): TopUp {
+  const stoppedReason = enabled ? reasonOf(topUp, now) : null
   return { ...topUp, status: !enabled ? 'off' : stoppedReason ? 'stopped' : 'active', stoppedReason }
 }
 
 /** Why a card is not tried, whether the top-up was switched off meanwhile or not. A page that its owner let expire is asked for anew. */
-function reasonOf({ actionId, declines, fingerprint }: Pick<TopUp, 'actionId' | 'declines' | 'fingerprint'>): StopReason | null {
+function reasonOf(
+  { actionId, declines, fingerprint }: Pick<TopUp, 'actionId' | 'declines' | 'fingerprint'>,
+  now: Instant,
+): StopReason | null {
   if (actionId !== null) return 'authentication_required'
-  return failuresOf(declines, fingerprint) >= FAILURES_MAX ? 'card_declined' : null
+  return failuresOf(declines, fingerprint, now) >= FAILURES_MAX ? 'card_declined' : null
 }

@@ -35,6 +35,11 @@ export function cardOf({ metadata }: Pick<Payment, 'metadata'>): Partial<Attempt
   return JSON.parse(metadata ?? '{}') as Partial<AttemptCard>
 }
 
+/** Whether somebody pays an order on a page or form, and not a saved card while nobody is there, nor an invoice. */
+export function isPaidInPerson({ origin, metadata }: Pick<Payment, 'origin' | 'metadata'>): boolean {
+  return origin === 'purchase' || (origin === 'top_up' && cardOf({ metadata }).payment_method === undefined)
+}
+
 /** Begins an attempt where the wallet needs one. @returns it, or the one that is under way; null where there is nothing to do */
 export function startTopUp(draft: Draft, input: StartInput): Attempt | null {
   const { walletId } = input
@@ -85,8 +90,8 @@ export function resumeTopUp(draft: Draft, walletId: string): void {
   putTopUp(draft, { ...topUp, status: 'active', periodStart: null, periodSpent: 0n })
 }
 
-/** How an attempt came to nothing: the card was declined, it wants its owner, or nothing was ever asked of it. */
-export type Ending = 'declined' | 'authentication_required' | 'abandoned'
+/** How an attempt came to nothing: the card was declined, something else was in the way, it wants its owner, or nothing was ever asked of it. */
+export type Ending = 'declined' | 'refused' | 'authentication_required' | 'abandoned'
 
 /** Ends the attempt of an order: it was paid, or it came to nothing and leaves the cap as it was. */
 export function endAttempt(draft: Draft, payment: Payment, ending: Ending): void {
@@ -113,7 +118,7 @@ function putPaid(draft: Draft, topUp: TopUp, payment: Payment): void {
 
 /** An attempt that was given up and has been charged all the same counts for the cap. */
 function countLate(draft: Draft, topUp: TopUp, { origin, currency, amount, metadata }: Payment): void {
-  const isAttempt = origin === 'top_up' && cardOf({ metadata }).payment_method !== undefined
+  const isAttempt = origin === 'top_up' && !isPaidInPerson({ origin, metadata })
   if (!isAttempt || currency !== topUp.currency) return
   const { start, spent } = spentIn(topUp, draft.now)
   putTopUp(draft, { ...topUp, periodStart: start, periodSpent: spent + amount })
@@ -122,10 +127,11 @@ function countLate(draft: Draft, topUp: TopUp, { origin, currency, amount, metad
 /** What a card did counts against that card, and stops the top-up only where it is still the one. */
 function putFailed(draft: Draft, before: TopUp, payment: Payment, ending: Ending): void {
   const fingerprint = cardOf(payment).fingerprint ?? before.fingerprint
-  const declines = ending === 'declined' ? addDecline(before.declines, fingerprint, draft.now) : before.declines
+  const stands = ending === 'declined' || ending === 'refused'
+  const declines = stands ? addDecline(before.declines, fingerprint, draft.now, ending === 'declined') : before.declines
   const periodSpent = before.periodSpent > payment.amount ? before.periodSpent - payment.amount : 0n
   const topUp: TopUp = { ...before, declines, inFlightId: null, periodSpent }
-  const isOut = ending === 'declined' && failuresOf(declines, fingerprint) >= FAILURES_MAX
+  const isOut = ending === 'declined' && failuresOf(declines, fingerprint, draft.now) >= FAILURES_MAX
   const reason = ending === 'authentication_required' ? ending : isOut ? 'card_declined' : null
   putTopUp(draft, reason !== null && fingerprint === topUp.fingerprint ? stopped(topUp, reason) : topUp)
 }
