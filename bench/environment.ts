@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -17,6 +16,7 @@ import { startEmbedded } from '../src/platform/embedded.ts'
 import { migrate } from '../src/platform/migrate.ts'
 import { createPrisma } from '../src/platform/prisma.ts'
 import { MIGRATIONS_DIR, seedLists } from '../src/prepare.ts'
+import { freePort } from '../tools/free-port.ts'
 import type { LoadPlan, LoadResult } from './load.ts'
 
 /** What a measurement runs on: a database of its own, the services as processes of their own, wallets with credits. */
@@ -240,16 +240,6 @@ async function end(child: ChildProcess): Promise<void> {
   const timer = setTimeout(() => child.kill('SIGKILL'), 20_000)
   await exited
   clearTimeout(timer)
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** Opens wallets over HTTP and gives each one grant that no measurement can use up. */

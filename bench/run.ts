@@ -7,19 +7,10 @@
 import { cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { freePort } from '../tools/free-port.ts'
 import { interruptible } from '../tools/interruptible.ts'
 import { coreTicks } from './cpu.ts'
-import {
-  addClient,
-  type BenchClient,
-  freePort,
-  load,
-  memoryOf,
-  openDatabase,
-  openWallets,
-  type Service,
-  startService,
-} from './environment.ts'
+import { addClient, type BenchClient, load, memoryOf, openDatabase, openWallets, type Service, startService } from './environment.ts'
 import type { LoadPlan } from './load.ts'
 import { type Pgbench, preparePgbench } from './pgbench.ts'
 import { type Measured, median, type Report, render, targets } from './report.ts'

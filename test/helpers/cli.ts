@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
+
+export { freePort } from '../../tools/free-port.ts'
 
 /** The command line and the service as processes of their own, as a person starts them. */
 
@@ -76,16 +77,6 @@ export async function ready(service: Service): Promise<void> {
     if (answer?.ok && /Farebox is ready at/.test(service.output())) return
     await sleep(50)
   }
-}
-
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** A directory that goes with the test. */
