@@ -54,9 +54,13 @@ export interface Gateway {
 /** Which provider something began with, and whether with real money. */
 export type Account = Pick<Gateway, 'provider' | 'livemode'>
 
+export function isSameAccount(one: Account, other: Account): boolean {
+  return one.provider === other.provider && one.livemode === other.livemode
+}
+
 /** @throws FareboxError `payments_not_configured` where something began with another provider than is configured now */
-export function refuseOthers({ provider, livemode }: Account, begun: Account): void {
-  if (begun.provider === provider && begun.livemode === livemode) return
+export function refuseOthers(gateway: Account, begun: Account): void {
+  if (isSameAccount(gateway, begun)) return
   throw fail('payments_not_configured', 'It began with another payment provider than is configured now.')
 }
 

@@ -1,5 +1,5 @@
 import type { PrismaClient, ProviderEvent as ProviderEventRow } from '../generated/prisma/client.ts'
-import type { DueEvent, EventStatus, Inbox, ListedEvent } from './inbox.ts'
+import type { DueEvent, EventStatus, Inbox, StoredEvent } from './inbox.ts'
 import { PROVIDERS, type Provider } from './payment.ts'
 
 /** So long one can see what the provider told; it tries for three days itself. What is parked stays until somebody looked. */
@@ -11,12 +11,15 @@ const SLICES_MAX = 200
 
 export interface InboxReads {
   /** Events, newest first. @param before only those that were received before this one */
-  list(status: EventStatus | undefined, before: string | null, limit: number): Promise<ListedEvent[]>
+  list(status: EventStatus | undefined, before: string | null, limit: number): Promise<StoredEvent[]>
   /** Puts a parked or finished event back. @returns null where there is none with this id that has something to read */
-  retry(id: string): Promise<ListedEvent | null>
+  retry(id: string): Promise<StoredEvent | null>
   /** Takes a parked event off the list of what somebody has to look at. @returns null where none with this id is parked */
-  dismiss(id: string, reason: string, actor: string): Promise<ListedEvent | null>
+  dismiss(id: string, reason: string, actor: string): Promise<StoredEvent | null>
 }
+
+/** Ids are the provider's; naming all of those leads to the primary key. */
+const ofAny = { provider: { in: [...PROVIDERS] } }
 
 /** What the provider told, on PostgreSQL. Claims skip what other processes hold, so any number of them may work at once. */
 export function inbox(prisma: PrismaClient): Inbox & InboxReads {
@@ -103,9 +106,10 @@ export function inbox(prisma: PrismaClient): Inbox & InboxReads {
     },
 
     async list(status, before, limit) {
-      // Ids are the provider's; naming them all leads to the primary key.
       const mark =
-        before === null ? null : await prisma.providerEvent.findFirst({ where: { provider: { in: [...PROVIDERS] }, id: before } })
+        before === null
+          ? null
+          : await prisma.providerEvent.findFirst({ where: { ...ofAny, id: before }, select: { id: true, receivedAt: true } })
       const rows = await prisma.providerEvent.findMany({
         where: {
           ...(status && { status }),
@@ -120,7 +124,7 @@ export function inbox(prisma: PrismaClient): Inbox & InboxReads {
 
     async retry(id) {
       const [row] = await prisma.providerEvent.updateManyAndReturn({
-        where: { provider: { in: [...PROVIDERS] }, id, subject: { not: null } },
+        where: { ...ofAny, id, subject: { not: null } },
         // With all its attempts before it: whoever asks has mended something.
         data: { status: 'received', reason: null, attempts: 0, nextAttemptAt: new Date(), processedAt: null, dismissedBy: null },
         omit: { payload: true },
@@ -129,7 +133,10 @@ export function inbox(prisma: PrismaClient): Inbox & InboxReads {
     },
 
     async dismiss(id, reason, actor) {
-      const event = await prisma.providerEvent.findFirst({ where: { provider: { in: [...PROVIDERS] }, id, status: 'parked' } })
+      const event = await prisma.providerEvent.findFirst({
+        where: { ...ofAny, id, status: 'parked' },
+        select: { provider: true, subject: true },
+      })
       if (!event) return null
       const { provider, subject } = event
       const rows = await prisma.providerEvent.updateManyAndReturn({
@@ -144,6 +151,6 @@ export function inbox(prisma: PrismaClient): Inbox & InboxReads {
   }
 }
 
-function eventFromPrisma({ nextAttemptAt: _next, ...row }: Omit<ProviderEventRow, 'payload'>): ListedEvent {
+function eventFromPrisma({ nextAttemptAt: _next, ...row }: Omit<ProviderEventRow, 'payload'>): StoredEvent {
   return { ...row, provider: row.provider as Provider, status: row.status as EventStatus }
 }

@@ -17,7 +17,8 @@ export interface ProviderEvent {
 
 export type EventStatus = 'received' | 'processed' | 'ignored' | 'parked' | 'dismissed'
 
-export interface StoredEvent extends ProviderEvent {
+/** An event as it is shown: without what the provider sent, which nobody reads. */
+export interface StoredEvent extends Omit<ProviderEvent, 'payload' | 'unreadable'> {
   readonly status: EventStatus
   readonly reason: string | null
   readonly attempts: number
@@ -27,10 +28,8 @@ export interface StoredEvent extends ProviderEvent {
   readonly dismissedBy: string | null
 }
 
-/** An event as it is worked off: without what the provider sent, which nobody reads. */
+/** An event as it is worked off. */
 export type DueEvent = Pick<StoredEvent, 'provider' | 'id' | 'type' | 'subject' | 'livemode' | 'attempts'>
-/** An event as it is shown. */
-export type ListedEvent = Omit<StoredEvent, 'payload' | 'unreadable'>
 
 export interface Inbox {
   /** Stores an event that is new. @returns whether it was */

@@ -12,6 +12,15 @@ import { creditsOf, type Promotion } from './promotion/promotion.ts'
 /** What is asked for: a package by name, or credits for an amount of money. */
 export type Wanted = { readonly package: string } | { readonly amount: string; readonly currency: string }
 
+/** What a request asks for. Its schema has seen to it that it names either. */
+export function wantedOf(body: {
+  readonly package?: string | undefined
+  readonly amount?: string | undefined
+  readonly currency?: string | undefined
+}): Wanted {
+  return body.package === undefined ? { amount: body.amount ?? '', currency: body.currency ?? '' } : { package: body.package }
+}
+
 /** Bounds of an order without a package, in what is about a dollar. */
 const UNITS_MIN = 5n
 const UNITS_MAX = 10_000n

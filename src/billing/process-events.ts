@@ -1,12 +1,12 @@
 import pMap from 'p-map'
+import type { Account } from './gateway.ts'
 import type { DueEvent, Inbox } from './inbox.ts'
-import type { Provider } from './payment.ts'
 import { retryDelayMs } from './retry.ts'
 import { type SyncOutcome, settledBy } from './sync.ts'
 
 export interface ProcessPorts {
   readonly inbox: Inbox
-  readonly gateway: () => { readonly provider: Provider; readonly livemode: boolean }
+  readonly gateway: () => Account
   /** Brings an order to what the provider says of this subject. */
   readonly sync: (subject: string, cause: string) => Promise<SyncOutcome>
   readonly log: { warn(fields: object, message: string): void; error(fields: object, message: string): void }

@@ -14,7 +14,7 @@ import { orderTitle } from './order-title.ts'
 import type { PackageStore } from './packages-prisma.ts'
 import type { Payment } from './payment.ts'
 import type { PaymentReads } from './payments-prisma.ts'
-import { priceOrder, withBonuses } from './price-order.ts'
+import { priceOrder, wantedOf, withBonuses } from './price-order.ts'
 import { normalCode } from './promotion/promotion.ts'
 import type { PromotionStore } from './promotion/store-prisma.ts'
 
@@ -52,10 +52,9 @@ export async function purchase(ports: PurchasePorts, request: PurchaseRequest): 
   // Before the key is looked up: what is not the caller's is not there.
   const wallet = await ports.wallets.find(walletRef(body.wallet), access)
   if (!wallet) throw fail('wallet_not_found', 'No wallet of yours has this id or owner.')
-  const wanted = body.package === undefined ? { amount: body.amount ?? '', currency: body.currency ?? '' } : { package: body.package }
   const now = new Date()
   const [onSale, rules] = await Promise.all([ports.packages.inForce(now), ports.promotions.rulesInForce(now)])
-  const plain = priceOrder(wanted, onSale, ports.prices.current(), now.getTime())
+  const plain = priceOrder(wantedOf(body), onSale, ports.prices.current(), now.getTime())
   const { promotion_code: code } = body
   const claim = code === undefined ? null : await ports.promotions.claim(normalCode(code), wallet.id, true)
   const order = !plain.ok

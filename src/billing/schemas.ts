@@ -5,7 +5,7 @@ import { formatCredits, parseCredits } from '../kernel/credits.ts'
 import { toWireId } from '../kernel/ids.ts'
 import { toWireTime, toWireTimeOrNull } from '../kernel/time.ts'
 import type { Checkout } from './gateway.ts'
-import type { ListedEvent } from './inbox.ts'
+import type { StoredEvent } from './inbox.ts'
 import { formatMoney, parseMoney, tooManyDecimals } from './money.ts'
 import type { NewPackage, Package } from './package.ts'
 import { type Payment, PROVIDERS, SHOWN_STATUSES, shownStatus } from './payment.ts'
@@ -300,7 +300,7 @@ export const eventObject = z
 
 export const dismissBody = z.strictObject({ reason: field.text(500) }).meta({ id: 'DismissRequest' })
 
-export function eventToWire(event: ListedEvent) {
+export function eventToWire(event: StoredEvent) {
   return {
     id: event.id,
     provider: event.provider,

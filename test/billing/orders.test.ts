@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import Stripe from 'stripe'
 import t from 'tap'
-import { createBilling, RETURN_URL, WEBHOOK_SECRET } from '../helpers/billing.ts'
+import { createBilling } from '../helpers/billing.ts'
 import type { Body } from '../helpers/service.ts'
 import { startTestStripe, type TestStripe } from '../helpers/stripe/index.ts'
 
@@ -118,17 +118,12 @@ t.test('a customer that somebody deleted at Stripe is opened anew', async (t) =>
 })
 
 t.test('an installation that goes live has new customers', async (t) => {
-  const { service, buy } = await createBilling(t)
+  const { service, buy, env: tested } = await createBilling(t)
   const wallet = await service.wallet()
   await buy(wallet)
   const real = await startTestStripe({ apiKey: 'sk_live_farebox' })
   t.teardown(() => real.close())
-  const env = {
-    STRIPE_SECRET_KEY: real.apiKey,
-    STRIPE_API_URL: real.url,
-    STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET,
-    CHECKOUT_RETURN_URL: RETURN_URL,
-  }
+  const env = { ...tested, STRIPE_SECRET_KEY: real.apiKey, STRIPE_API_URL: real.url }
   const live = await service.another({ env })
   const bought = await live.post('/v1/purchases', { wallet, package: 'basic' }, { idempotencyKey: randomUUID() })
   t.match(bought, { status: 201, body: { livemode: true, checkout: { url: /^http/ } } })

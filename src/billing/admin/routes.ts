@@ -9,7 +9,7 @@ import type { Lane } from '../../ledger/lane.ts'
 import { parseIdempotencyKey, toCommand } from '../../ledger/operation.ts'
 import { callerOf, idempotencyHeaders, sendAnswer } from '../../ledger/routes.ts'
 import { type Gateway, refuseOthers } from '../gateway.ts'
-import type { ListedEvent } from '../inbox.ts'
+import type { StoredEvent } from '../inbox.ts'
 import type { InboxReads } from '../inbox-prisma.ts'
 import { formatMoney, parseMoney, tooManyDecimals } from '../money.ts'
 import { type AskedRefundBody, refundOperation } from '../operations.ts'
@@ -116,7 +116,7 @@ export function billingAdminRoutes(app: FastifyInstance, services: BillingAdminS
       schema: {
         operationId: 'refundPayment',
         tags: ['Payments'],
-        summary: 'Give money back',
+        summary: refundOperation.summary,
         description: refundOperation.description,
         headers: idempotencyHeaders,
         params: schema.paymentParams,
@@ -179,7 +179,7 @@ export function billingAdminRoutes(app: FastifyInstance, services: BillingAdminS
         name: 'payment-events',
         scope: { status: query.status },
         pattern: /^[A-Za-z0-9_]{1,255}$/,
-        position: (event: ListedEvent) => event.id,
+        position: (event: StoredEvent) => event.id,
         read: (before: string | null, limit: number) => inbox.list(query.status, before, limit),
       }
       return paginate(listing, query, schema.eventToWire)

@@ -138,7 +138,8 @@ export function createStripeGateway(options: StripeOptions): Gateway {
 
     async refund({ refundId, objectId, amount, paymentId, isRepeated }) {
       // Stripe forgets keys after a day; the mark stays.
-      const known = isRepeated ? await asked(() => refundMarked(stripe, objectId, refundId)) : null
+      const all = () => stripe.refunds.list({ payment_intent: objectId, limit: PAGE })
+      const known = isRepeated ? await asked(() => marked(all(), REFUND_MARK, refundId)) : null
       if (known) return refundFromStripe(known)
       const metadata = { [PAYMENT_MARK]: toWireId('payment', paymentId), [REFUND_MARK]: refundId }
       const part = amount === null ? {} : { amount: Number(amount) }
@@ -199,13 +200,8 @@ export function createStripeGateway(options: StripeOptions): Gateway {
     async findCharge({ paymentId, customerId, orderedAt }) {
       const created = { gte: Math.floor((orderedAt - CLOCKS_APART_MS) / 1_000) }
       const mark = toWireId('payment', paymentId)
-      const look = async () => {
-        for await (const intent of stripe.paymentIntents.list({ customer: customerId, created, limit: PAGE })) {
-          if (intent.metadata[PAYMENT_MARK] === mark) return intent.id
-        }
-        return null
-      }
-      return asked(() => orNull(look()))
+      const all = () => stripe.paymentIntents.list({ customer: customerId, created, limit: PAGE })
+      return idOf(await asked(() => orNull(marked(all(), PAYMENT_MARK, mark))))
     },
 
     async cancelCharge(objectId) {
@@ -265,10 +261,13 @@ async function cancelIntent(stripe: Stripe, objectId: string): Promise<boolean> 
   }
 }
 
-async function refundMarked(stripe: Stripe, objectId: string, refundId: string): Promise<Stripe.Refund | null> {
-  for await (const refund of stripe.refunds.list({ payment_intent: objectId, limit: PAGE })) {
-    if (refund.metadata?.[REFUND_MARK] === refundId) return refund
-  }
+/** The one of a listing on which a mark was left. */
+async function marked<T extends { metadata: Stripe.Metadata | null }>(
+  all: AsyncIterable<T>,
+  mark: string,
+  value: string,
+): Promise<T | null> {
+  for await (const one of all) if (one.metadata?.[mark] === value) return one
   return null
 }
 

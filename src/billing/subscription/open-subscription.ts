@@ -1,7 +1,7 @@
 import { fail } from '../../kernel/errors.ts'
 import type { Wallet } from '../../ledger/wallet.ts'
 import { withCustomer } from '../customers.ts'
-import type { Checkout, Gateway } from '../gateway.ts'
+import { type Checkout, type Gateway, refuseOthers } from '../gateway.ts'
 import type { PaymentReads } from '../payments-prisma.ts'
 import type { SubscriptionGateway } from './gateway.ts'
 import type { Plan } from './plan.ts'
@@ -21,12 +21,6 @@ export interface OpenPorts {
 export function billingOf({ subscriptions }: Gateway): SubscriptionGateway {
   if (!subscriptions) throw fail('subscriptions_need_stripe', 'Subscriptions are billed by Stripe; the sandbox has none.')
   return subscriptions
-}
-
-/** What another provider has, or this one for money of the other kind, cannot be asked for here. @throws FareboxError `payments_not_configured` */
-export function refuseOthers({ provider, livemode }: Pick<Gateway, 'provider' | 'livemode'>, subscription: Subscription): void {
-  if (subscription.provider === provider && subscription.livemode === livemode) return
-  throw fail('payments_not_configured', 'The subscription was begun with another payment provider.')
 }
 
 /** What a plan is to the provider; made the first time. */

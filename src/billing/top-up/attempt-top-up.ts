@@ -1,7 +1,7 @@
 import { HOUR_MS } from '../../kernel/time.ts'
 import type { Draft } from '../../ledger/book.ts'
 import { done, type Outcome } from '../../ledger/command.ts'
-import type { DeclineCause } from '../gateway.ts'
+import { type DeclineCause, isSameAccount } from '../gateway.ts'
 import { formatMoney } from '../money.ts'
 import type { Payment } from '../payment.ts'
 import type { Order } from '../place-order.ts'
@@ -39,8 +39,7 @@ export async function attemptTopUp(ports: TopUpPorts, walletId: string): Promise
   const { id: paymentId, currency, amount, createdAt } = payment
   const customerId = await orders.findCustomer(walletId, gateway)
   const { payment_method: methodId } = cardOf(payment)
-  const isHere = payment.provider === provider && payment.livemode === livemode
-  if (!isHere || customerId === null || methodId === undefined) {
+  if (!isSameAccount(gateway, payment) || customerId === null || methodId === undefined) {
     // Nothing that is configured now could charge it, or ever has.
     await end(ports, payment, (draft) =>
       failAttempt(draft, walletId, paymentId, 'its card is not known to the payment provider', 'declined'),

@@ -18,7 +18,7 @@ import type { Card, Gateway } from '../gateway.ts'
 import { formatMoney } from '../money.ts'
 import type { PackageStore } from '../packages-prisma.ts'
 import type { PaymentReads } from '../payments-prisma.ts'
-import { priceOrder } from '../price-order.ts'
+import { priceOrder, wantedOf } from '../price-order.ts'
 import { type ReturnRules, returnUrls } from '../return-url.ts'
 import { ownUrl } from '../routes.ts'
 import { pageUrl } from '../schemas.ts'
@@ -145,9 +145,8 @@ export function topUpRoutes(app: FastifyInstance, services: TopUpServices): void
       const gateway = configured()
       const { body } = request
       const wallet = await findWallet(request, request.params.wallet)
-      const wanted = body.package === undefined ? { amount: body.amount ?? '', currency: body.currency ?? '' } : { package: body.package }
       const onSale = await services.packages.inForce(new Date())
-      const priced = priceOrder(wanted, onSale, services.prices.current(), Date.now())
+      const priced = priceOrder(wantedOf(body), onSale, services.prices.current(), Date.now())
       if (!priced.ok) throw new FareboxError(priced.refusal)
       const { currency: code, amount: price } = priced.value
       const settings = schema.settingsOf(body, code)
